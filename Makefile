@@ -1,0 +1,29 @@
+# Everything that a newcomer needs: `make demo` and `make test`. `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test space
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+install: $(STAMP) ## Build .venv with pinned versions
+
+$(STAMP): pyproject.toml .ci/constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "synthcxr needs Python 3.11 or newer.")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint .ci/constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[demo,dicom,dev]'
+	touch $(STAMP)
+
+demo: install ## Simulate, pretrain, evaluate and write the cards
+	HF_HUB_OFFLINE=1 $(BIN)/synthcxr demo --output-dir demo_output
+
+test: install ## Run every test
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+space: install ## Serve the demo on localhost
+	HF_HUB_OFFLINE=1 $(BIN)/python spaces/synthcxr-demo/app.py
