@@ -1,0 +1,1 @@
+"""Simulated radiographs with exact masks: anatomy, findings, projection, artefacts, cohorts."""
