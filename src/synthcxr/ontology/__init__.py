@@ -1,7 +1,7 @@
 """The words of the house: findings, anatomy, label maps, prompts and the `StudySpec`. Standard library only."""
 
 from .findings import FINDING_IDS, FINDINGS, Finding, ancestors, with_ancestors
-from .regions import REGION_IDS, REGIONS, Region
+from .regions import REGION_IDS, REGIONS, Region, region_on, structure_of, zone_of
 from .study_spec import Acquisition, FindingInstance, Patient, StudySpec
 
 
@@ -17,5 +17,8 @@ __all__ = [
     "Region",
     "StudySpec",
     "ancestors",
+    "region_on",
+    "structure_of",
     "with_ancestors",
+    "zone_of",
 ]

@@ -1,8 +1,9 @@
-"""Anatomy visible on a frontal chest X-ray."""
+"""Anatomy visible on a frontal chest X-ray: single structures, each side of a pair, and pairs as a whole."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -11,71 +12,163 @@ class Region:
     One anatomical region.
 
     Args:
-        id (`str`): Snake-case id; sided structures carry their side as a prefix (`"left_lung"`).
-        name (`str`): Name in running text.
+        id (`str`): Snake-case id; sided structures carry their side as a prefix (`"left_lung"`), the pair has the id
+            without it (`"lung"`).
+        name (`str`): Name in running text; a pair's is plural (`"lungs"`).
         simulated (`bool`): Whether `simulation` gives an exact mask of it.
+        side (`str`, *optional*): The patient's own `"left"` or `"right"`; `None` on the midline and for a pair.
+        parent (`str`, *optional*): The larger region that it is a part of.
     """
 
     id: str
     name: str
     simulated: bool = False
+    side: Literal["left", "right"] | None = None
+    parent: str | None = None
 
 
-_SIDED = {
-    "lung": ("lung", True),
-    "upper_zone": ("upper lung zone", True),
-    "mid_zone": ("mid lung zone", True),
-    "lower_zone": ("lower lung zone", True),
-    "apex": ("lung apex", True),
-    "base": ("lung base", False),
-    "hilum": ("hilum", True),
-    "costophrenic_angle": ("costophrenic angle", True),
-    "hemidiaphragm": ("hemidiaphragm", True),
-    "clavicle": ("clavicle", True),
-    "scapula": ("scapula", True),
-    "breast": ("breast", False),
-    "chest_wall": ("chest wall", False),
-    "pleura": ("pleura", False),
+# Structure: name, plural, whether each side has a mask, what it is part of (on the same side when that is a pair).
+_PAIRED = {
+    "lung": ("lung", "lungs", True, None),
+    "upper_zone": ("upper lung zone", "upper lung zones", True, "lung"),
+    "mid_zone": ("mid lung zone", "mid lung zones", True, "lung"),
+    "lower_zone": ("lower lung zone", "lower lung zones", True, "lung"),
+    "apex": ("lung apex", "lung apices", True, "upper_zone"),
+    "base": ("lung base", "lung bases", False, "lower_zone"),
+    "hilum": ("hilum", "hila", True, "mediastinum"),
+    "costophrenic_angle": ("costophrenic angle", "costophrenic angles", True, "base"),
+    "hemidiaphragm": ("hemidiaphragm", "hemidiaphragms", True, None),
+    "clavicle": ("clavicle", "clavicles", True, "chest_wall"),
+    "scapula": ("scapula", "scapulae", True, "chest_wall"),
+    "breast": ("breast", "breasts", False, "chest_wall"),
+    "chest_wall": ("chest wall", "chest walls", False, None),
+    "pleura": ("pleura", "pleurae", False, None),
 }
 _MIDLINE = {
-    "heart": ("heart", True),
-    "mediastinum": ("mediastinum", True),
-    "aortic_arch": ("aortic arch", True),
-    "trachea": ("trachea", True),
-    "carina": ("carina", False),
-    "spine": ("thoracic spine", True),
-    "abdomen": ("upper abdomen", True),
-    "gastric_bubble": ("gastric bubble", True),
-    "stomach": ("stomach", False),
-    "right_atrium": ("right atrium", False),
-    "superior_vena_cava": ("superior vena cava", False),
+    "heart": ("heart", True, "mediastinum"),
+    "mediastinum": ("mediastinum", True, None),
+    "aortic_arch": ("aortic arch", True, "mediastinum"),
+    "trachea": ("trachea", True, "mediastinum"),
+    "carina": ("carina", False, "trachea"),
+    "spine": ("thoracic spine", True, None),
+    "abdomen": ("upper abdomen", True, None),
+    "gastric_bubble": ("gastric bubble", True, "stomach"),
+    "stomach": ("stomach", False, "abdomen"),
+    "right_atrium": ("right atrium", False, "heart"),
+    "superior_vena_cava": ("superior vena cava", False, "mediastinum"),
 }
 # Lobes are named in reports; on a frontal view they overlap, so none has a mask of its own.
+# The zone is the one in which most of the lobe projects.
 _LOBES = {
-    "right_upper_lobe": "right upper lobe",
-    "right_middle_lobe": "right middle lobe",
-    "right_lower_lobe": "right lower lobe",
-    "left_upper_lobe": "left upper lobe",
-    "lingula": "lingula",
-    "left_lower_lobe": "left lower lobe",
+    "right_upper_lobe": ("right upper lobe", "right_upper_zone"),
+    "right_middle_lobe": ("right middle lobe", "right_lower_zone"),
+    "right_lower_lobe": ("right lower lobe", "right_lower_zone"),
+    "left_upper_lobe": ("left upper lobe", "left_upper_zone"),
+    "lingula": ("lingula", "left_lower_zone"),
+    "left_lower_lobe": ("left lower lobe", "left_lower_zone"),
 }
 NUM_RIBS = 10
+
+
+def _sided() -> list[Region]:
+    """Every pair split in two: the right, then the left of each structure."""
+    regions = []
+    for id, (name, _, simulated, whole) in _PAIRED.items():
+        for side in ("right", "left"):
+            parent = f"{side}_{whole}" if whole in _PAIRED else whole
+            regions.append(Region(f"{side}_{id}", f"{side} {name}", simulated, side, parent))
+    return regions
+
+
+def _ribs() -> list[Region]:
+    return [
+        Region(f"{side}_rib_{index}", f"{side} rib {index}", True, side, f"{side}_chest_wall")
+        for side in ("right", "left")
+        for index in range(1, NUM_RIBS + 1)
+    ]
+
+
+def _pairs() -> list[Region]:
+    pairs = [Region(id, plural, parent=whole) for id, (_, plural, _, whole) in _PAIRED.items()]
+    return [*pairs, Region("rib", "ribs", parent="chest_wall")]
+
 
 REGIONS: dict[str, Region] = {
     region.id: region
     for region in (
+        *_sided(),
+        *_ribs(),
+        *(Region(id, name, simulated, None, parent) for id, (name, simulated, parent) in _MIDLINE.items()),
         *(
-            Region(f"{side}_{id}", f"{side} {name}", simulated)
-            for id, (name, simulated) in _SIDED.items()
-            for side in ("right", "left")
+            Region(id, name, side="right" if "right" in zone else "left", parent=zone.split("_")[0] + "_lung")
+            for id, (name, zone) in _LOBES.items()
         ),
-        *(
-            Region(f"{side}_rib_{index}", f"{side} rib {index}", simulated=True)
-            for side in ("right", "left")
-            for index in range(1, NUM_RIBS + 1)
-        ),
-        *(Region(id, name, simulated) for id, (name, simulated) in _MIDLINE.items()),
-        *(Region(id, name) for id, name in _LOBES.items()),
+        *_pairs(),
     )
 }
 REGION_IDS: tuple[str, ...] = tuple(REGIONS)
+
+
+def structure_of(region: str) -> str:
+    """
+    What a region is, whichever side it is on: the id of its pair, or its own id when it is not one of a pair.
+
+    Example:
+
+    ```python
+    >>> from synthcxr.ontology import structure_of
+
+    >>> structure_of("left_lower_zone"), structure_of("left_rib_4"), structure_of("heart"), structure_of("lung")
+    ('lower_zone', 'rib', 'heart', 'lung')
+
+    ```
+    """
+    bare = region.split("_", 1)[-1] if REGIONS[region].side is not None else region
+    if bare.startswith("rib_"):
+        return "rib"
+    return bare if bare in _PAIRED else region
+
+
+def region_on(side: str | None, structure: str) -> str:
+    """
+    Id of a structure on one side: its pair when the side is `"bilateral"` or `None`, itself when it has no sides.
+
+    Example:
+
+    ```python
+    >>> from synthcxr.ontology import region_on
+
+    >>> region_on("left", "lower_zone"), region_on("bilateral", "lower_zone"), region_on("left", "heart")
+    ('left_lower_zone', 'lower_zone', 'heart')
+
+    ```
+
+    Raises:
+        ValueError: When there is no such region.
+    """
+    if structure not in REGIONS:
+        raise ValueError(f"structure is {structure!r}; expected one of the ontology's regions, such as 'lower_zone'.")
+    sided = f"{side}_{structure}"
+    return sided if sided in REGIONS else structure
+
+
+def zone_of(region: str) -> str | None:
+    """
+    The lung zone that a region projects into, on its side; `None` outside the lungs, and for a lung as a whole.
+
+    Example:
+
+    ```python
+    >>> from synthcxr.ontology import zone_of
+
+    >>> zone_of("right_middle_lobe"), zone_of("left_apex"), zone_of("base"), zone_of("heart")
+    ('right_lower_zone', 'left_upper_zone', 'lower_zone', None)
+
+    ```
+    """
+    if region in _LOBES:
+        return _LOBES[region][1]
+    current: str | None = region
+    while current is not None and not structure_of(current).endswith("_zone"):
+        current = REGIONS[current].parent
+    return current
