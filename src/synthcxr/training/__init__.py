@@ -1,0 +1,1 @@
+"""Learning: arguments, trainers, tokenizers and the pre-training job."""

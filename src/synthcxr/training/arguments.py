@@ -1,0 +1,159 @@
+"""Arguments of the training jobs, and how they are read: a YAML file first, then flags on top."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from transformers import HfArgumentParser, TrainingArguments
+
+from .config_files import did_you_mean, read_config
+
+
+@dataclass
+class PretrainingScriptArguments:
+    """What to train on what. How to train is [`PretrainingArguments`]."""
+
+    dataset: list[str] = field(metadata={"help": "Folders or Hub ids of pairs in the schema of synthcxr."})
+    model_type: Literal["convirt", "cxr_clip"] = field(
+        default="convirt", metadata={"help": "Pre-training method: convirt or cxr_clip."}
+    )
+    model_size: Literal["tiny", "base"] = field(
+        default="tiny",
+        metadata={"help": "Size of a fresh model: tiny (trains on a CPU) or base."},
+    )
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "Checkpoint to go on from, instead of a fresh model."}
+    )
+    vision_model: str | None = field(
+        default=None, metadata={"help": "Pre-trained image tower (any AutoModel); needs --text-model too."}
+    )
+    text_model: str | None = field(
+        default=None, metadata={"help": "Pre-trained text tower (BERT family); needs --vision-model too."}
+    )
+    dataset_revision: str | None = field(default=None, metadata={"help": "Commit of the pairs; pin it to publish."})
+    image_size: int | None = field(
+        default=None, metadata={"help": "Side of the square image that the model sees; the model's own by default."}
+    )
+    histogram_equalisation: Literal["none", "global"] = field(
+        default="none", metadata={"help": "Equalise grey levels before the model; saved with it."}
+    )
+    text_column: Literal["report", "findings", "impression"] = field(
+        default="report", metadata={"help": "Column that the text tower reads."}
+    )
+    sample_sentence: bool = field(
+        default=False, metadata={"help": "Read one random sentence of the text per draw, as ConVIRT does."}
+    )
+    augmentation_strength: float = field(
+        default=1.0, metadata={"help": "Image augmentation, 0 (none) to 2; never a flip, reports name sides."}
+    )
+    vocab_size: int = field(
+        default=2048, metadata={"help": "Word pieces of a tokenizer trained on the reports, for a fresh text tower."}
+    )
+    max_text_length: int = field(default=96, metadata={"help": "Tokens of a text that are read."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Train on the first so many pairs only."})
+    max_eval_samples: int | None = field(
+        default=512, metadata={"help": "Measure on the first so many validation pairs while training."}
+    )
+    shuffle_pairs: bool = field(
+        default=False,
+        metadata={"help": "Give every image another study's report: the control that must end at chance."},
+    )
+
+    def __post_init__(self) -> None:
+        if (self.vision_model is None) != (self.text_model is None):
+            raise ValueError("--vision-model and --text-model go together; give both or neither.")
+        if self.model_name_or_path and self.vision_model:
+            raise ValueError("--model-name-or-path already holds both towers; drop --vision-model and --text-model.")
+        if not 0 <= self.augmentation_strength <= 2:
+            raise ValueError(f"--augmentation-strength is {self.augmentation_strength}; expected 0 to 2.")
+
+
+@dataclass
+class PretrainingArguments(TrainingArguments):
+    """
+    `TrainingArguments` with other defaults: the collator reads raw columns (`remove_unused_columns=False`), a
+    contrastive loss depends on the batch size (`dataloader_drop_last=True`), and towers from scratch want AdamW
+    with a short warm-up and a cosine to zero.
+    """
+
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "Kept off: the collator reads images and reports."}
+    )
+    dataloader_drop_last: bool = field(
+        default=True, metadata={"help": "Drop the last short batch; its loss would be another task."}
+    )
+    per_device_train_batch_size: int = field(default=64, metadata={"help": "Pairs per device and step."})
+    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Pairs per device in evaluation."})
+    learning_rate: float = field(default=1e-3, metadata={"help": "Peak; 1e-3 suits tiny models from scratch."})
+    weight_decay: float = field(default=0.05, metadata={"help": "Decoupled weight decay."})
+    warmup_steps: float = field(default=0.1, metadata={"help": "Warm-up, in steps, or as a share of them below 1."})
+    lr_scheduler_type: str = field(default="cosine", metadata={"help": "Shape of the learning rate."})
+    max_grad_norm: float = field(default=1.0, metadata={"help": "Gradients are clipped to this norm."})
+    logging_steps: float = field(default=25, metadata={"help": "Log every so many steps."})
+    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints kept for resuming."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.remove_unused_columns:
+            raise ValueError("remove_unused_columns is true; the collator needs the raw columns, leave it false.")
+
+
+def parse_arguments(
+    classes: Sequence[type], arguments: Sequence[str] | None = None, *, program: str
+) -> tuple[Any, ...]:
+    """
+    Read dataclasses from `--config file.yaml` and flags; flags win.
+
+    Args:
+        classes (`Sequence[type]`): Dataclasses, main one first (its flags lead the help).
+        arguments (`Sequence[str]`, *optional*): The command line; that of the process by default.
+        program (`str`): Name shown in the usage line.
+
+    Raises:
+        ValueError: On an unknown key or flag (the closest known one is named), a bad value or an unreadable file.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    known = {item.name for kind in classes for item in fields(kind) if item.init}
+    config, arguments = _take_config(arguments)
+    settings = read_config(config, known) if config else {}
+    _check_flags(arguments, known)
+
+    parser = HfArgumentParser(classes, prog=program, allow_abbrev=False)
+    for action in parser._actions:
+        if action.dest in settings:
+            action.required = False
+    parser.set_defaults(**settings)
+    parser.error = _raise_usage_error  # argparse would print the usage of a hundred flags and leave
+    return parser.parse_args_into_dataclasses(args=arguments)
+
+
+def _take_config(arguments: list[str]) -> tuple[str | None, list[str]]:
+    for index, argument in enumerate(arguments):
+        if argument == "--config":
+            if index + 1 == len(arguments):
+                raise ValueError("--config needs the path of a YAML file.")
+            return arguments[index + 1], arguments[:index] + arguments[index + 2 :]
+        if argument.startswith("--config="):
+            return argument.split("=", 1)[1], arguments[:index] + arguments[index + 1 :]
+    return None, arguments
+
+
+def _check_flags(arguments: list[str], known: set[str]) -> None:
+    flags = {name.replace("_", "-") for name in known} | {"help"}
+    for argument in arguments:
+        if not argument.startswith("--") or argument == "--":
+            continue
+        flag = argument[2:].split("=")[0].replace("_", "-")
+        if flag not in flags and flag.removeprefix("no-") not in flags:
+            raise ValueError(f"there is no flag {argument.split('=')[0]}{did_you_mean('--' + flag, _dashed(flags))}.")
+
+
+def _dashed(flags: set[str]) -> set[str]:
+    return {"--" + flag for flag in flags}
+
+
+def _raise_usage_error(message: str) -> None:
+    raise ValueError(f"{message}.")

@@ -1,0 +1,39 @@
+"""YAML files of settings, with their keys checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def read_config(path: str | Path, known: Iterable[str]) -> dict[str, Any]:
+    """
+    Settings of a YAML file; dashes and underscores in keys are the same.
+
+    Raises:
+        ValueError: If the file cannot be read, is no mapping or has a key that is not in `known`.
+    """
+    try:
+        settings = yaml.safe_load(Path(path).read_text()) or {}
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} holds a {type(settings).__name__}; expected keys with values.")
+    settings = {str(key).replace("-", "_"): value for key, value in settings.items()}
+    known = set(known)
+    for key in settings:
+        if key not in known:
+            raise ValueError(f"{path} has an unknown key {key!r}{did_you_mean(key, known)}.")
+    return settings
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A clause that names the closest known name, or nothing when none is close."""
+    match = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    return f"; did you mean {match[0]!r}" if match else ""

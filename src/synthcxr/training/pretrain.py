@@ -1,0 +1,230 @@
+"""The pre-training job: pairs in, a model folder out that anybody can load; killed and started again, it goes on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import time
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset, concatenate_datasets
+from transformers import AutoTokenizer, PreTrainedModel
+from transformers.trainer_utils import get_last_checkpoint
+
+from ..data.collators import DrawnDataset, PairCollator
+from ..data.pairs import load_pairs
+from ..data.shards import write_json
+from ..data.transforms import RadiographAugmentation
+from ..evaluation.encoder import load_encoder
+from ..evaluation.retrieval import image_report_retrieval
+from ..evaluation.zero_shot import zero_shot_classification
+from ..models import (
+    ConvirtConfig,
+    ConvirtModel,
+    CxrClipConfig,
+    CxrClipModel,
+    CxrImageProcessor,
+    CxrProcessor,
+)
+from .arguments import PretrainingArguments, PretrainingScriptArguments
+from .tokenizer import train_tokenizer
+from .trainers import PretrainingTrainer
+
+
+logger = logging.getLogger(__name__)
+
+MODEL_TYPES = {"convirt": (ConvirtConfig, ConvirtModel), "cxr_clip": (CxrClipConfig, CxrClipModel)}
+RECORD_NAME = "pretraining.json"
+
+# Settings that say where and how often a run reports, not what it learns: changing them does not make another run.
+_REPORTING = {"output_dir", "logging_steps", "disable_tqdm", "report_to", "run_name", "resume_from_checkpoint"}
+_REPORTING |= {"save_steps", "save_strategy", "save_total_limit", "push_to_hub", "hub_model_id", "hub_token"}
+
+
+def pretrain(script_args: PretrainingScriptArguments, training_args: PretrainingArguments) -> dict[str, Any]:
+    """
+    Pre-train a dual encoder and save it, with its processor and a record of the run, in `training_args.output_dir`.
+
+    A folder that holds a finished run of the same request is reused; one that was stopped goes on from its last
+    checkpoint.
+
+    Args:
+        script_args (`PretrainingScriptArguments`): Pairs and model.
+        training_args (`PretrainingArguments`): Optimisation.
+
+    Returns:
+        `dict`: The record: `request`, `num_pairs`, `num_parameters`, `metrics`, `runtime_seconds`, `pairs_per_second`,
+        `environment`, `finished`.
+
+    Raises:
+        ValueError: If the folder holds a run of another request (the message names what differs), or the data are not
+            pairs.
+    """
+    output_dir = Path(training_args.output_dir)
+    train, validation = _load_splits(script_args)
+    request = _request(script_args, training_args, train)
+    record = _check_previous(output_dir, request)
+    if record is not None and record["finished"]:
+        logger.warning("%s already holds this run; it is reused.", output_dir)
+        return record
+
+    model, processor = build_model(script_args, texts=train.unique(script_args.text_column))
+    output_dir.mkdir(parents=True, exist_ok=True)
+    record = {"request": request, "num_pairs": len(train), "num_parameters": model.num_parameters(), "finished": False}
+    write_json(output_dir / RECORD_NAME, record)
+
+    trainer = build_trainer(model, processor, train, validation, script_args, training_args)
+    checkpoint = training_args.resume_from_checkpoint or get_last_checkpoint(str(output_dir))
+    started = time.perf_counter()
+    metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
+    if validation is not None:
+        metrics |= trainer.evaluate()
+    if trainer.is_world_process_zero():
+        model.save_pretrained(output_dir)
+        processor.save_pretrained(output_dir)
+        record |= {
+            "metrics": metrics,
+            "runtime_seconds": round(time.perf_counter() - started, 1),
+            "pairs_per_second": metrics.get("train_samples_per_second"),
+            "resumed_from": checkpoint and Path(checkpoint).name,
+            "environment": _environment(),
+            "finished": True,
+        }
+        write_json(output_dir / RECORD_NAME, record)
+    return record
+
+
+def build_model(script_args: PretrainingScriptArguments, *, texts: list[str]) -> tuple[PreTrainedModel, CxrProcessor]:
+    """
+    A model and its processor: from a checkpoint, from two pre-trained towers, or fresh with a tokenizer of its own.
+
+    Args:
+        script_args (`PretrainingScriptArguments`): Says which of the three.
+        texts (`list[str]`): Reports that a fresh tokenizer is trained on.
+    """
+    config_class, model_class = MODEL_TYPES[script_args.model_type]
+    if script_args.model_name_or_path:
+        model = model_class.from_pretrained(script_args.model_name_or_path)
+        return model, CxrProcessor.from_pretrained(script_args.model_name_or_path)
+
+    if script_args.vision_model:
+        model = model_class.from_vision_text_pretrained(script_args.vision_model, script_args.text_model)
+        tokenizer = AutoTokenizer.from_pretrained(script_args.text_model)
+    else:
+        tokenizer = train_tokenizer(texts, vocab_size=script_args.vocab_size)
+        make_config = config_class.tiny if script_args.model_size == "tiny" else config_class.base
+        model = model_class(make_config(vocab_size=len(tokenizer)))
+    tokenizer.model_max_length = script_args.max_text_length
+    vision_config = model.config.vision_config
+    size = script_args.image_size or getattr(vision_config, "image_size", None) or model.config.image_size
+    image_processor = CxrImageProcessor(
+        size=size,
+        num_channels=vision_config.num_channels,
+        histogram_equalisation=script_args.histogram_equalisation,
+    )
+    return model, CxrProcessor(image_processor, tokenizer)
+
+
+def build_trainer(
+    model: PreTrainedModel,
+    processor: CxrProcessor,
+    train: Dataset,
+    validation: Dataset | None,
+    script_args: PretrainingScriptArguments,
+    training_args: PretrainingArguments,
+) -> PretrainingTrainer:
+    """The trainer of a run, with its collator and its measures on the validation pairs."""
+    augmentation = None
+    if script_args.augmentation_strength > 0:
+        augmentation = RadiographAugmentation(strength=script_args.augmentation_strength)
+    collator = PairCollator(
+        processor,
+        text_column=script_args.text_column,
+        sample_sentence=script_args.sample_sentence,
+        augmentation=augmentation,
+        seed=training_args.seed,
+        max_length=script_args.max_text_length,
+    )
+
+    def evaluate_model(model: PreTrainedModel) -> dict[str, float]:
+        encoder = load_encoder(model, processor, batch_size=training_args.per_device_eval_batch_size)
+        results = zero_shot_classification(encoder, validation, num_bootstrap=0)
+        results += image_report_retrieval(encoder, validation, text_column=script_args.text_column, num_bootstrap=0)
+        return {result.metric: result.value for result in results if "/" not in result.metric}
+
+    return PretrainingTrainer(
+        model=model,
+        args=training_args,
+        train_dataset=DrawnDataset(train),
+        eval_dataset=validation,
+        data_collator=collator,
+        processing_class=processor,
+        evaluate_model=None if validation is None else evaluate_model,
+    )
+
+
+def _load_splits(script_args: PretrainingScriptArguments) -> tuple[Dataset, Dataset | None]:
+    def load(split: str, *, limit: int | None) -> Dataset | None:
+        parts = [
+            load_pairs(name, split=split, revision=script_args.dataset_revision, optional=split != "train")
+            for name in script_args.dataset
+        ]
+        parts = [part for part in parts if part is not None]
+        if not parts:
+            return None
+        pairs = concatenate_datasets(parts)
+        pairs = pairs.filter(lambda text: bool(text.strip()), input_columns=script_args.text_column)
+        return pairs if limit is None else pairs.select(range(min(limit, len(pairs))))
+
+    train = load("train", limit=script_args.max_train_samples)
+    if script_args.shuffle_pairs:
+        train = _shuffle_pairs(train)
+    return train, load("validation", limit=script_args.max_eval_samples)
+
+
+def _shuffle_pairs(pairs: Dataset) -> Dataset:
+    """Every image gets the report of the study half the dataset further on: the texts stay, the pairing goes."""
+    texts = ["report", "findings", "impression"]
+    offset = len(pairs) // 2
+    order = [(index + offset) % len(pairs) for index in range(len(pairs))]
+    moved = pairs.select_columns(texts).select(order)
+    return concatenate_datasets([pairs.remove_columns(texts), moved], axis=1)
+
+
+def _request(
+    script_args: PretrainingScriptArguments, training_args: PretrainingArguments, train: Dataset
+) -> dict[str, Any]:
+    settings = {name: value for name, value in training_args.to_dict().items() if name not in _REPORTING}
+    first, last = train[0]["id"], train[len(train) - 1]["id"]
+    pairs = {"num_pairs": len(train), "first_pair": first, "last_pair": last}
+    return json.loads(json.dumps(asdict(script_args) | pairs | {"training": settings}, default=str))
+
+
+def _check_previous(output_dir: Path, request: dict[str, Any]) -> dict[str, Any] | None:
+    path = output_dir / RECORD_NAME
+    if not path.exists():
+        if output_dir.is_dir() and get_last_checkpoint(str(output_dir)):
+            raise ValueError(f"{output_dir} has checkpoints of an unknown run; choose another --output-dir.")
+        return None
+    record = json.loads(path.read_text())
+    before, now = _flatten(record["request"]), _flatten(request)
+    differing = sorted(key for key in before | now if before.get(key) != now.get(key))
+    if differing:
+        shown = ", ".join(f"{key} ({before.get(key)!r} then, {now.get(key)!r} now)" for key in differing[:3])
+        raise ValueError(f"{output_dir} holds a run with other settings: {shown}; choose another --output-dir.")
+    return record
+
+
+def _flatten(request: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in request.items() if key != "training"} | request["training"]
+
+
+def _environment() -> dict[str, str]:
+    packages = {name: version(name) for name in ("synthcxr", "torch", "transformers", "datasets")}
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    return packages | {"python": platform.python_version(), "device": device}

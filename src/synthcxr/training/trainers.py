@@ -1,0 +1,73 @@
+"""`PretrainingTrainer`: the stock `Trainer` with draws that survive a kill and measures that mean something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch.utils.data import Dataset, Sampler
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ..data.collators import DrawnDataset, EpochSampler
+
+
+class PretrainingTrainer(Trainer):
+    """
+    Contrastive pre-training of a dual encoder.
+
+    Which pairs meet in a batch, which sentence is read and how an image is augmented depend on the seed, the pair and
+    the epoch alone, so a run that was killed goes on with the very batches that it would have seen.
+
+    Args:
+        evaluate_model (`Callable[[PreTrainedModel], dict[str, float]]`, *optional*): Measures of the model on held-out
+            pairs (retrieval, zero-shot AUROC); they join the loss in every evaluation.
+        kwargs: As for `Trainer`; `train_dataset` is a `DrawnDataset`.
+    """
+
+    # The loss is a mean over the batch: Trainer divides it by the accumulation steps.
+    loss_is_scaled_for_ga = False
+
+    def __init__(
+        self,
+        *args: Any,
+        evaluate_model: Callable[[PreTrainedModel], dict[str, float]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._evaluate_model = evaluate_model
+        # Without labels, Trainer reports an evaluation loss only when told that the model gives one.
+        self.can_return_loss = True
+        self.label_names = []
+        self._epoch_sampler: EpochSampler | None = None
+        self.add_callback(_SetEpoch(self))
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if not isinstance(dataset, DrawnDataset):
+            raise ValueError(f"train_dataset is a {type(dataset).__name__}; expected a DrawnDataset.")
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        self._epoch_sampler = EpochSampler(len(dataset), seed=seed)
+        return self._epoch_sampler
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """The mean loss of the validation batches and the measures of `evaluate_model`, under one prefix."""
+        metrics = super().evaluate(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        if self._evaluate_model is not None and self.is_world_process_zero():
+            measured = self._evaluate_model(self.accelerator.unwrap_model(self.model))
+            measured = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
+            self.log(measured)
+            metrics |= measured
+        return metrics
+
+
+class _SetEpoch(TrainerCallback):
+    """Tells the sampler its epoch before the batches of the epoch are drawn, resumed or not, whatever wraps it."""
+
+    def __init__(self, trainer: PretrainingTrainer) -> None:
+        self._trainer = trainer
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called by `Trainer`; `state.epoch` is fractional when an epoch is resumed in its middle."""
+        self._trainer._epoch_sampler.set_epoch(int(state.epoch or 0))
