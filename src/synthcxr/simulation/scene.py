@@ -131,7 +131,7 @@ class Scene:
         attenuation (`np.ndarray` of float32): Dimensionless line integral of everything on the ray.
         body_cm (`np.ndarray` of float32): Length of the ray inside the body.
         lung_thickness (`dict[str, np.ndarray]`): Side to cm of aerated lung on the ray, before findings.
-        lung_mask (`dict[str, np.ndarray]`): Side to the lung seen as such: down to the dome, up to heart and mediastinum.
+        lung_mask (`dict[str, np.ndarray]`): Side to the lung seen as such: above the dome, beside the heart.
         lung_extent (`dict[str, np.ndarray]`): Side to every ray that meets lung, also behind heart and dome.
         pleural_gap (`dict[str, np.ndarray]`): Side to the rays that meet free air beside a collapsed lung.
         vessels (`dict[str, np.ndarray]`): Side to the line integral of the lung's vessels, part of `attenuation`.
@@ -141,8 +141,8 @@ class Scene:
             `aortic_knob`, `heart`, `{side}_dome`, `{side}_costophrenic`, `{side}_cardiophrenic`, `{side}_apex`,
             `cavoatrial_junction`, `gastro_oesophageal_junction`, `stomach`, `{side}_clavicle_medial`,
             `{side}_clavicle_mid`, `{side}_clavicle_lateral`, `sternal_notch`, `left_ventricle`, `right_ventricle`.
-        ribs (`dict[tuple[str, int], np.ndarray]`): (side, index from 1) to the `(n, 3)` centre line x, y, z of the whole
-            rib, from the spine round the side to the front; z is the depth, positive to the front.
+        ribs (`dict[tuple[str, int], np.ndarray]`): (side, index from 1) to the `(n, 3)` centre line x, y, z of the
+            whole rib, from the spine round the side to the front; z is the depth, positive to the front.
         rib_radius_cm (`float`): Half the height of a rib.
         lateral_edge (`dict[str, np.ndarray]`): Side to x of the inner chest wall per row, nan outside the lung.
         medial_edge (`dict[str, np.ndarray]`): Side to x of the mediastinal edge of the lung per row, nan outside.
