@@ -60,10 +60,11 @@ class Finding:
 
 _GRADES = ("subtle", "mild", "moderate", "severe")
 _ZONES = ("lower_zone", "mid_zone", "upper_zone")
+_ZONES_AND_LOBES = (*_ZONES, "lower_lobe", "upper_lobe", "middle_lobe")
 _UPPER_FIRST = ("upper_zone", "mid_zone", "lower_zone")
 
 
-def _airspace(id: str, name: str, regions: tuple[str, ...] = _ZONES, **more: Any) -> Finding:
+def _airspace(id: str, name: str, regions: tuple[str, ...] = _ZONES_AND_LOBES, **more: Any) -> Finding:
     """What fills a part of a lung, or of both."""
     return Finding(
         id, name, "lung", "lung_opacity", sided=True, bilateral=True, regions=regions, severities=_GRADES, **more
@@ -135,7 +136,7 @@ _TABLE = (
     Finding("pleural_other", "other pleural abnormality", "pleura", sided=True, bilateral=True, simulated=False),
     Finding("fracture", "fracture", "bone", sided=True, regions=("rib",), severities=("subtle", "mild", "moderate")),
     Finding("support_devices", "support devices", "device", simulated=False),
-    _airspace("infiltration", "infiltration", excludes=("covid_19_pattern",)),
+    _airspace("infiltration", "infiltration", _ZONES, excludes=("covid_19_pattern",)),
     _focal("nodule", "pulmonary nodule", (0.6, 3.0)),
     _focal("mass", "lung mass", (3.1, 8.0)),
     _focal("cavity", "cavity", (1.5, 6.0)),

@@ -57,15 +57,20 @@ _MIDLINE = {
     "right_atrium": ("right atrium", False, "heart"),
     "superior_vena_cava": ("superior vena cava", False, "mediastinum"),
 }
-# Lobes are named in reports; on a frontal view they overlap, so none has a mask of its own.
-# The zone is the one in which most of the lobe projects.
+# Lobes are named in reports; on a frontal view they overlap, so none has a mask of its own. The zone is the one in
+# which most of the lobe projects.
 _LOBES = {
-    "right_upper_lobe": ("right upper lobe", "right_upper_zone"),
-    "right_middle_lobe": ("right middle lobe", "right_lower_zone"),
-    "right_lower_lobe": ("right lower lobe", "right_lower_zone"),
-    "left_upper_lobe": ("left upper lobe", "left_upper_zone"),
-    "lingula": ("lingula", "left_lower_zone"),
-    "left_lower_lobe": ("left lower lobe", "left_lower_zone"),
+    "right_upper_lobe": ("right upper lobe", "upper_lobe", "upper_zone"),
+    "right_middle_lobe": ("right middle lobe", "middle_lobe", "lower_zone"),
+    "right_lower_lobe": ("right lower lobe", "lower_lobe", "lower_zone"),
+    "left_upper_lobe": ("left upper lobe", "upper_lobe", "upper_zone"),
+    "lingula": ("lingula", "middle_lobe", "lower_zone"),
+    "left_lower_lobe": ("left lower lobe", "lower_lobe", "lower_zone"),
+}
+_LOBE_PAIRS = {
+    "upper_lobe": "upper lobes",
+    "middle_lobe": "right middle lobe and lingula",
+    "lower_lobe": "lower lobes",
 }
 NUM_RIBS = 10
 
@@ -90,7 +95,12 @@ def _ribs() -> list[Region]:
 
 def _pairs() -> list[Region]:
     pairs = [Region(id, plural, parent=whole) for id, (_, plural, _, whole) in _PAIRED.items()]
-    return [*pairs, Region("rib", "ribs", parent="chest_wall")]
+    lobes = [Region(id, name, parent="lung") for id, name in _LOBE_PAIRS.items()]
+    return [*pairs, Region("rib", "ribs", parent="chest_wall"), *lobes]
+
+
+def _lobe_side(lobe: str) -> Literal["left", "right"]:
+    return "right" if lobe.startswith("right_") else "left"
 
 
 REGIONS: dict[str, Region] = {
@@ -100,8 +110,8 @@ REGIONS: dict[str, Region] = {
         *_ribs(),
         *(Region(id, name, simulated, None, parent) for id, (name, simulated, parent) in _MIDLINE.items()),
         *(
-            Region(id, name, side="right" if "right" in zone else "left", parent=zone.split("_")[0] + "_lung")
-            for id, (name, zone) in _LOBES.items()
+            Region(id, name, side=_lobe_side(id), parent=f"{_lobe_side(id)}_lung")
+            for id, (name, _, _) in _LOBES.items()
         ),
         *_pairs(),
     )
@@ -118,15 +128,15 @@ def structure_of(region: str) -> str:
     ```python
     >>> from synthcxr.ontology import structure_of
 
-    >>> structure_of("left_lower_zone"), structure_of("left_rib_4"), structure_of("heart"), structure_of("lung")
-    ('lower_zone', 'rib', 'heart', 'lung')
+    >>> [structure_of(region) for region in ("left_lower_zone", "left_rib_4", "heart", "lung", "lingula")]
+    ['lower_zone', 'rib', 'heart', 'lung', 'middle_lobe']
 
     ```
     """
+    if region in _LOBES:
+        return _LOBES[region][1]
     bare = region.split("_", 1)[-1] if REGIONS[region].side is not None else region
-    if bare.startswith("rib_"):
-        return "rib"
-    return bare if bare in _PAIRED else region
+    return "rib" if bare.startswith("rib_") else bare
 
 
 def region_on(side: str | None, structure: str) -> str:
@@ -140,6 +150,8 @@ def region_on(side: str | None, structure: str) -> str:
 
     >>> region_on("left", "lower_zone"), region_on("bilateral", "lower_zone"), region_on("left", "heart")
     ('left_lower_zone', 'lower_zone', 'heart')
+    >>> region_on("left", "middle_lobe")
+    'lingula'
 
     ```
 
@@ -148,7 +160,7 @@ def region_on(side: str | None, structure: str) -> str:
     """
     if structure not in REGIONS:
         raise ValueError(f"structure is {structure!r}; expected one of the ontology's regions, such as 'lower_zone'.")
-    sided = f"{side}_{structure}"
+    sided = "lingula" if (side, structure) == ("left", "middle_lobe") else f"{side}_{structure}"
     return sided if sided in REGIONS else structure
 
 
@@ -167,7 +179,7 @@ def zone_of(region: str) -> str | None:
     ```
     """
     if region in _LOBES:
-        return _LOBES[region][1]
+        return region_on(_lobe_side(region), _LOBES[region][2])
     current: str | None = region
     while current is not None and not structure_of(current).endswith("_zone"):
         current = REGIONS[current].parent
