@@ -1,0 +1,1 @@
+"""`synthcxr <verb>`: parses and calls."""
