@@ -59,18 +59,18 @@ _MIDLINE = {
 }
 # Lobes are named in reports; on a frontal view they overlap, so none has a mask of its own. The zone is the one in
 # which most of the lobe projects.
-_LOBES = {
-    "right_upper_lobe": ("right upper lobe", "upper_lobe", "upper_zone"),
-    "right_middle_lobe": ("right middle lobe", "middle_lobe", "lower_zone"),
-    "right_lower_lobe": ("right lower lobe", "lower_lobe", "lower_zone"),
-    "left_upper_lobe": ("left upper lobe", "upper_lobe", "upper_zone"),
-    "lingula": ("lingula", "middle_lobe", "lower_zone"),
-    "left_lower_lobe": ("left lower lobe", "lower_lobe", "lower_zone"),
-}
 _LOBE_PAIRS = {
-    "upper_lobe": "upper lobes",
-    "middle_lobe": "right middle lobe and lingula",
-    "lower_lobe": "lower lobes",
+    "upper_lobe": ("upper lobes", "upper_zone"),
+    "middle_lobe": ("right middle lobe and lingula", "lower_zone"),
+    "lower_lobe": ("lower lobes", "lower_zone"),
+}
+_LOBES = {
+    "right_upper_lobe": ("right upper lobe", "upper_lobe"),
+    "right_middle_lobe": ("right middle lobe", "middle_lobe"),
+    "right_lower_lobe": ("right lower lobe", "lower_lobe"),
+    "left_upper_lobe": ("left upper lobe", "upper_lobe"),
+    "lingula": ("lingula", "middle_lobe"),
+    "left_lower_lobe": ("left lower lobe", "lower_lobe"),
 }
 NUM_RIBS = 10
 
@@ -95,7 +95,7 @@ def _ribs() -> list[Region]:
 
 def _pairs() -> list[Region]:
     pairs = [Region(id, plural, parent=whole) for id, (_, plural, _, whole) in _PAIRED.items()]
-    lobes = [Region(id, name, parent="lung") for id, name in _LOBE_PAIRS.items()]
+    lobes = [Region(id, name, parent="lung") for id, (name, _) in _LOBE_PAIRS.items()]
     return [*pairs, Region("rib", "ribs", parent="chest_wall"), *lobes]
 
 
@@ -109,10 +109,7 @@ REGIONS: dict[str, Region] = {
         *_sided(),
         *_ribs(),
         *(Region(id, name, simulated, None, parent) for id, (name, simulated, parent) in _MIDLINE.items()),
-        *(
-            Region(id, name, side=_lobe_side(id), parent=f"{_lobe_side(id)}_lung")
-            for id, (name, _, _) in _LOBES.items()
-        ),
+        *(Region(id, name, side=_lobe_side(id), parent=f"{_lobe_side(id)}_lung") for id, (name, _) in _LOBES.items()),
         *_pairs(),
     )
 }
@@ -178,8 +175,9 @@ def zone_of(region: str) -> str | None:
 
     ```
     """
-    if region in _LOBES:
-        return region_on(_lobe_side(region), _LOBES[region][2])
+    structure = structure_of(region)
+    if structure in _LOBE_PAIRS:
+        return region_on(_lobe_side(region) if region in _LOBES else None, _LOBE_PAIRS[structure][1])
     current: str | None = region
     while current is not None and not structure_of(current).endswith("_zone"):
         current = REGIONS[current].parent
