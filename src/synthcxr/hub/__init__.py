@@ -1,7 +1,6 @@
 """Publishing: cards rendered from data, checks, and the folder that goes to the Hub."""
 
-from .cards import render_dataset_card, render_model_card, save_card
-from .checkpoints import read_training_record, write_training_record
+from .cards import render_dataset_card, render_model_card, save_card, set_repo_id, template_path
 from .dataset_statistics import SplitStatistics, describe_dataset
 from .publish import Publication, publish
 
@@ -11,9 +10,9 @@ __all__ = [
     "SplitStatistics",
     "describe_dataset",
     "publish",
-    "read_training_record",
     "render_dataset_card",
     "render_model_card",
     "save_card",
-    "write_training_record",
+    "set_repo_id",
+    "template_path",
 ]

@@ -1,25 +1,38 @@
-"""Model and dataset cards, rendered from data by the templates in `hub_cards/`."""
+"""Model and dataset cards, rendered from data by the templates in `hub_cards/`. Nothing on them is typed by hand."""
 
 from __future__ import annotations
 
+import math
+import os
+import re
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import DatasetCard, ModelCard
+import pyarrow.parquet as pq
+from datasets import Features, List
+from huggingface_hub import DatasetCard, DatasetCardData, ModelCard, ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from synthcxr.evaluation.results import Result
+from ..evaluation.results import Result, read_results
+from .card_content import composition, dataset_content, model_index_entries, result_groups, training_content
+from .checkpoints import count_parameters, read_config, read_record
+from .citations import citations, method_name
+from .dataset_statistics import dataset_shards, describe_dataset, read_features
 
 
-def template_path(name: str) -> Path:
-    """Where a card template lies: in the installed package, or at the root of the checkout."""
-    raise ValueError(f"{name} is no card template.")
+PLACEHOLDER = "org/name"
+"""Hub id in the examples of a card that is not published yet."""
+
+_REPO_ID_LINE = re.compile(r'^repo_id = ".*"$', re.MULTILINE)
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
 def render_model_card(
     path: str | Path,
     *,
-    repo_id: str = "org/name",
+    repo_id: str = PLACEHOLDER,
     results: Sequence[Result] | None = None,
     training: Mapping[str, Any] | None = None,
     datasets: Sequence[str | Path] = (),
@@ -30,41 +43,234 @@ def render_model_card(
 
     Args:
         path (`str` or `Path`): Checkpoint folder.
-        repo_id (`str`, *optional*, defaults to `"org/name"`): Hub id in the loading example; `publish` sets it.
-        results (`Sequence[Result]`, *optional*): Measurements; by default those of `results.json` in the folder, if any.
-        training (`Mapping`, *optional*): How it was trained; by default `training.json` in the folder, if any
-            (see [`~synthcxr.hub.write_training_record`]).
+        repo_id (`str`, *optional*, defaults to `"org/name"`): Hub id in the loading examples; `publish` sets it.
+        results (`Sequence[Result]`, *optional*):
+            Measurements; by default those of `results.json` in the folder, if there is one.
+        training (`Mapping`, *optional*):
+            Record of the training; by default the `pretraining.json` that `pretrain` left in the folder, if any.
         datasets (`Sequence[str | Path]`): Folders of the pairs it was trained on, to count their rows by origin.
         license (`str`, *optional*, defaults to `"apache-2.0"`): Licence of the weights, as the Hub spells it.
 
     Returns:
-        `ModelCard`: Its `data` holds the metadata with the `model-index`.
+        `ModelCard`: Its `data` holds the metadata, `model-index` included.
+
+    Raises:
+        ValueError: When the folder holds no model.
     """
-    raise ValueError(f"{path} is no checkpoint.")
+    config = read_config(path)
+    method = method_name(config.get("model_type", "unknown"))
+    title = f"{method} for chest radiographs" if repo_id == PLACEHOLDER else repo_id.split("/")[-1]
+    results = _stored_results(path) if results is None else results
+    training = read_record(path) if training is None else training
+    compositions = [composition(describe_dataset(folder), name=Path(folder).name) for folder in datasets]
+    origins = _origins(compositions)
+    data = ModelCardData(
+        language="en",
+        license=license,
+        library_name="transformers",
+        pipeline_tag="zero-shot-image-classification",
+        tags=["medical", "radiology", "chest-x-ray", "vision-language", config.get("model_type", "unknown"), *origins],
+        datasets=_hub_datasets(training),
+        metrics=sorted({result.metric_name for result in results}) or None,
+        model_name=title,
+        eval_results=model_index_entries(results) or None,
+    )
+    body = _render(
+        "model_card.md.j2",
+        title=title,
+        repo_id=repo_id,
+        method=method,
+        model_facts=_model_facts(path, config, license),
+        compositions=compositions,
+        result_groups=result_groups(results),
+        citations=citations(config.get("model_type")),
+        **training_content(training),
+    )
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}")
 
 
 def render_dataset_card(
     path: str | Path,
     *,
-    repo_id: str = "org/name",
-    results: Sequence[Result] | None = None,
+    repo_id: str = PLACEHOLDER,
+    results: Sequence[Result] = (),
     license: str | None = None,
 ) -> DatasetCard:
     """
-    Render the card of a dataset folder. The `configs` and `dataset_info` of its `README.md` are kept.
+    Render the card of a dataset folder. The metadata of its `README.md` (`configs`, `dataset_info` ...) are kept.
 
     Args:
         path (`str` or `Path`): Folder that `build_pairs` wrote.
-        repo_id (`str`, *optional*, defaults to `"org/name"`): Hub id in the loading example; `publish` sets it.
-        results (`Sequence[Result]`, *optional*): Measurements on this dataset.
-        license (`str`, *optional*): As the Hub spells it; `"apache-2.0"` when every row is simulated, required otherwise.
+        repo_id (`str`, *optional*, defaults to `"org/name"`): Hub id in the loading examples; `publish` sets it.
+        results (`Sequence[Result]`): Measurements of the dataset itself, such as its fidelity.
+        license (`str`, *optional*):
+            As the Hub spells it. `"apache-2.0"` when every row is simulated; otherwise it must be given.
 
     Returns:
         `DatasetCard`: The card.
+
+    Raises:
+        ValueError: When the folder holds no dataset, or its licence cannot be known.
     """
-    raise ValueError(f"{path} is no dataset.")
+    splits = describe_dataset(path)
+    content = dataset_content(splits)
+    if license is None:
+        if not content["simulated_only"]:
+            raise ValueError(
+                f"{path} has rows that are not simulated; pass their license."
+            )
+        license = "apache-2.0"
+    shard = next(iter(dataset_shards(path).values()))[0]
+    features = read_features(shard)
+    title = "Chest radiographs with reports" if repo_id == PLACEHOLDER else repo_id.split("/")[-1]
+    data = _dataset_metadata(path, license=license, title=title, content=content)
+    body = _render(
+        "dataset_card.md.j2",
+        title=title,
+        repo_id=repo_id,
+        license=license,
+        columns=[(name, _type_name(feature)) for name, feature in features.items()],
+        has_objects="objects" in features,
+        example_report=_example_report(shard, features) if content["simulated_only"] else None,
+        result_groups=result_groups(results),
+        citations=citations(),
+        **content,
+    )
+    return DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}")
 
 
 def save_card(card: ModelCard | DatasetCard, path: str | Path) -> Path:
-    """Write a card as `README.md` of the folder `path`, in one step."""
-    raise ValueError(f"{path} is no folder.")
+    """Write a card as the `README.md` of a folder; the file is never half written."""
+    file = Path(path) / "README.md"
+    temporary = file.with_name(f".README.md.{os.getpid()}")
+    try:
+        temporary.write_text(str(card), encoding="utf-8")
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return file
+
+
+def set_repo_id(text: str, repo_id: str) -> str:
+    """The text of a card whose loading examples use `repo_id` (a Hub id, or a folder to try them on)."""
+    return _REPO_ID_LINE.sub(lambda _: f'repo_id = "{repo_id}"', text)
+
+
+def template_path(name: str) -> Path:
+    """
+    Where a card template lies: inside the installed package, or `hub_cards/` of the checkout.
+
+    Raises:
+        ValueError: When there is no template of that name.
+    """
+    package = Path(str(files("synthcxr")))
+    for folder in (package / "hub_cards", package.parents[1] / "hub_cards"):
+        if (folder / name).is_file():
+            return folder / name
+    raise ValueError(f"there is no card template {name!r}; expected one of hub_cards/*.md.j2.")
+
+
+def _render(name: str, **content: Any) -> str:
+    # Values are never parsed as templates; `cell` and `fence` keep them from becoming Markdown or HTML.
+    environment = Environment(
+        loader=FileSystemLoader(template_path(name).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters |= {"cell": _cell, "fence": _fence, "count": _count, "decimal": _decimal, "percent": _percent}
+    text = environment.get_template(name).render(**content)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _cell(value: Any) -> str:
+    """A value on one line of Markdown that it cannot leave."""
+    if value is None or value == "":
+        return "–"
+    text = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\|`*\[\]])", r"\\\1", text)
+
+
+def _fence(text: str, language: str = "") -> str:
+    """A block of code that is longer fenced than anything inside it."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.strip()}\n{fence}"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"
+
+
+def _decimal(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _stored_results(path: str | Path) -> list[Result]:
+    file = Path(path) / "results.json"
+    return read_results(file) if file.is_file() else []
+
+
+def _origins(compositions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Origins that a training set has rows of, as tags."""
+    found = set()
+    for item in compositions:
+        for split in item["splits"]:
+            found |= {origin for origin, rows in zip(item["origins"], split["origins"], strict=True) if rows}
+    return sorted(found - {"not stated"})
+
+
+def _hub_datasets(training: Mapping[str, Any]) -> list[str] | None:
+    """Training sets that have a Hub id; local folders cannot be linked to."""
+    names = (training.get("request") or {}).get("dataset") or []
+    return [name for name in names if re.fullmatch(r"[\w-]+/[\w.-]+", name) and not Path(name).exists()] or None
+
+
+def _model_facts(path: str | Path, config: Mapping[str, Any], license: str) -> list[tuple[str, Any]]:
+    vision, text = config.get("vision_config") or {}, config.get("text_config") or {}
+    facts = {
+        "class": ", ".join(config.get("architectures") or ()),
+        "parameters": f"{count_parameters(path):,}",
+        "image tower": vision.get("model_type"),
+        "text tower": text.get("model_type"),
+        "image size": vision.get("image_size") or config.get("image_size"),
+        "shared dimension": config.get("projection_dim"),
+        "stored as": config.get("dtype"),
+        "licence of the weights": license,
+    }
+    return [(name, value) for name, value in facts.items() if value not in (None, "")]
+
+
+def _dataset_metadata(path: str | Path, *, license: str, title: str, content: Mapping[str, Any]) -> DatasetCardData:
+    existing = Path(path) / "README.md"
+    data = DatasetCard.load(existing).data if existing.is_file() else DatasetCardData()
+    data.license = license
+    data.language = "en"
+    data.pretty_name = title
+    data.size_categories = next((name for limit, name in _SIZES if content["num_rows"] < limit), "n>1M")
+    data.task_categories = ["zero-shot-image-classification", "image-to-text"]
+    data["tags"] = ["medical", "radiology", "chest-x-ray", *_origins([content["composition"]])]
+    return data
+
+
+def _type_name(feature: Any) -> str:
+    if isinstance(feature, dict):
+        return "{" + ", ".join(f"{name}: {_type_name(value)}" for name, value in feature.items()) + "}"
+    if isinstance(feature, list | List):
+        inner = feature[0] if isinstance(feature, list) else feature.feature
+        return f"list of {_type_name(inner)}"
+    return getattr(feature, "dtype", None) if type(feature).__name__ == "Value" else type(feature).__name__
+
+
+def _example_report(shard: Path, features: Features) -> str | None:
+    if "report" not in features:
+        return None
+    with pq.ParquetFile(shard) as file:
+        reports = next(file.iter_batches(batch_size=16, columns=["report"])).column("report").to_pylist()
+    return next((report for report in reports if report and report.strip()), None)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Features
 
 
-_SPLIT = re.compile(r"^(?P<split>[A-Za-z0-9_]+)-\d{5}-of-\d{5}\.parquet$")
-_COLUMNS = ("origin", "source", "labels", "uncertain", "report", "quality", "view", "sex", "age", "patient_id")
+Row = dict[str, Any]
+
+_SHARD = re.compile(r"(?P<split>\w+)-\d{5}-of-\d{5}\.parquet")
+_SPLIT_ORDER = ("train", "validation", "test")
+_COLUMNS = (
+    *("origin", "source", "labels", "uncertain", "report", "entities", "quality"),
+    *("view", "sex", "age", "patient_id"),
+)
 
 
 @dataclass
@@ -27,10 +40,11 @@ class SplitStatistics:
         views (`Counter`): Rows per view.
         sexes (`Counter`): Rows per sex.
         ages (`list[float]`): Known ages, years.
-        report_words (`list[int]`): Words per report.
-        distinct_reports (`int`): Distinct texts.
+        report_words (`list[int]`): Words of every report that is not empty.
+        num_distinct_reports (`int`): Distinct texts among them.
+        entities (`Counter`): Entities per type, over all rows.
         quality_scores (`dict[str, list[float]]`): Known scores of every judge.
-        quality_words (`dict[str, Counter]`): Rows per non-empty text of every textual quality field.
+        quality_words (`dict[str, Counter]`): Rows per text of every textual quality field; empty texts left out.
     """
 
     num_rows: int = 0
@@ -43,7 +57,8 @@ class SplitStatistics:
     sexes: Counter[str] = field(default_factory=Counter)
     ages: list[float] = field(default_factory=list)
     report_words: list[int] = field(default_factory=list)
-    distinct_reports: int = 0
+    num_distinct_reports: int = 0
+    entities: Counter[str] = field(default_factory=Counter)
     quality_scores: dict[str, list[float]] = field(default_factory=dict)
     quality_words: dict[str, Counter[str]] = field(default_factory=dict)
 
@@ -61,4 +76,91 @@ def describe_dataset(path: str | Path) -> dict[str, SplitStatistics]:
     Raises:
         ValueError: When the folder has no such shard, or a shard cannot be read.
     """
-    raise ValueError(f"{path} has no data/*.parquet.")
+    return {split: _count(_rows(shards)) for split, shards in dataset_shards(path).items()}
+
+
+def dataset_shards(path: str | Path) -> dict[str, list[Path]]:
+    """
+    The Parquet shards of a dataset folder, per split.
+
+    Raises:
+        ValueError: When there is none, or some of a split's are missing.
+    """
+    shards: dict[str, list[Path]] = {}
+    for file in sorted(Path(path).glob("data/*.parquet")):
+        match = _SHARD.fullmatch(file.name)
+        if match is None:
+            raise ValueError(f"{file} is no shard; expected data/SPLIT-00000-of-00001.parquet.")
+        shards.setdefault(match["split"], []).append(file)
+    if not shards:
+        raise ValueError(f"{path} has no data/SPLIT-00000-of-00001.parquet; expected the folder of a dataset.")
+    for split, files in shards.items():
+        count = int(files[0].stem[-5:])
+        names = {f"{split}-{index:05d}-of-{count:05d}.parquet" for index in range(count)}
+        if {file.name for file in files} != names:
+            raise ValueError(f"{path}: the split {split} has {len(files)} shards; expected the {count} of one build.")
+    ordered = [split for split in _SPLIT_ORDER if split in shards]
+    return {split: shards[split] for split in [*ordered, *sorted(set(shards) - set(ordered))]}
+
+
+def read_features(shard: Path) -> Features:
+    """
+    The features that a Parquet shard declares.
+
+    Raises:
+        ValueError: When the file is no Parquet.
+    """
+    try:
+        return Features.from_arrow_schema(pq.read_schema(shard))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{shard} is no complete Parquet file: {' '.join(str(error).split())}") from error
+
+
+def _rows(shards: list[Path]) -> Iterator[Row]:
+    for shard in shards:
+        features = read_features(shard)
+        columns = [name for name in _COLUMNS if name in features]
+        with pq.ParquetFile(shard) as file:
+            for batch in file.iter_batches(batch_size=1024, columns=columns):
+                for row in batch.to_pylist():
+                    yield _named(row, features)
+
+
+def _named(row: Row, features: Features) -> Row:
+    """The row with the names of its class labels; -1 and null say nothing."""
+    origin = row.get("origin")
+    row["origin"] = features["origin"].int2str(origin) if origin is not None and origin >= 0 else None
+    for column in ("labels", "uncertain"):
+        indices = row.get(column) or []
+        row[column] = [features[column].feature.int2str(index) for index in indices]
+    return row
+
+
+def _count(rows: Iterator[Row]) -> SplitStatistics:
+    counts = SplitStatistics()
+    patients, reports = set(), set()
+    for row in rows:
+        counts.num_rows += 1
+        counts.origins[row["origin"]] += 1
+        counts.sources[row["origin"], row.get("source")] += 1
+        counts.present.update(set(row["labels"]))
+        counts.uncertain.update(set(row["uncertain"]))
+        counts.views.update([row["view"]] if row.get("view") else [])
+        counts.sexes.update([row["sex"]] if row.get("sex") else [])
+        counts.ages += [row["age"]] if row.get("age") is not None and math.isfinite(row["age"]) else []
+        counts.entities.update(entity["type"] for entity in row.get("entities") or [] if entity.get("type"))
+        patients.update([row["patient_id"]] if row.get("patient_id") else [])
+        if (row.get("report") or "").strip():
+            counts.report_words.append(len(row["report"].split()))
+            reports.add(hash(row["report"]))
+        _count_quality(counts, row.get("quality") or {})
+    counts.num_patients, counts.num_distinct_reports = len(patients), len(reports)
+    return counts
+
+
+def _count_quality(counts: SplitStatistics, quality: Row) -> None:
+    for name, value in quality.items():
+        if isinstance(value, str) and value:
+            counts.quality_words.setdefault(name, Counter())[value] += 1
+        elif isinstance(value, float) and math.isfinite(value):
+            counts.quality_scores.setdefault(name, []).append(value)
