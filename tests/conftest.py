@@ -26,3 +26,15 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip("real images and reports (../shared/data) are not on this machine")
     return path
+
+
+@pytest.fixture(scope="session")
+def pairs_folder(tmp_path_factory) -> Path:
+    """A small dataset of simulated studies, built once."""
+    from synthcxr.data.build_pairs import build_pairs
+    from synthcxr.simulation import sample_cohort
+
+    folder = tmp_path_factory.mktemp("pairs")
+    splits = {"train": 0.6, "validation": 0.2, "test": 0.2}
+    cohort = sample_cohort(120, preset="balanced", seed=3)
+    return build_pairs(cohort, image_size=64, output_dir=folder, splits=splits, regions=("heart",), progress=False)

@@ -1,0 +1,58 @@
+import pytest
+from transformers import PreTrainedModel
+
+from synthcxr.data.collators import DrawnDataset
+from synthcxr.training.arguments import PretrainingArguments, PretrainingScriptArguments, parse_arguments
+from synthcxr.training.pretrain import _load_splits, build_model, build_trainer
+
+
+@pytest.fixture
+def trainer(pairs_folder, tmp_path):
+    flags = ["--dataset", str(pairs_folder), "--output-dir", str(tmp_path), "--use-cpu", "--image-size", "64"]
+    flags += ["--per-device-train-batch-size", "8", "--disable-tqdm", "true", "--report-to", "none"]
+    script_args, training_args = parse_arguments(
+        [PretrainingScriptArguments, PretrainingArguments], flags, program="pretrain"
+    )
+    train, validation = _load_splits(script_args)
+    model, processor = build_model(script_args, texts=train["report"])
+    return build_trainer(model, processor, train, validation, script_args, training_args)
+
+
+def batches(trainer, epoch):
+    loader = trainer.get_train_dataloader()
+    trainer._epoch_sampler.set_epoch(epoch)
+    return list(loader)
+
+
+def test_an_epoch_draws_the_same_batches_again(trainer):
+    first, again = batches(trainer, epoch=1), batches(trainer, epoch=1)
+    assert len(first) == len(again) > 1
+    for one, other in zip(first, again, strict=True):
+        assert one["pixel_values"].equal(other["pixel_values"])
+        assert one["input_ids"].equal(other["input_ids"])
+
+
+def test_epochs_differ_in_order_and_augmentation(trainer):
+    assert not batches(trainer, epoch=0)[0]["pixel_values"].equal(batches(trainer, epoch=1)[0]["pixel_values"])
+
+
+def test_evaluation_reports_the_loss_and_the_measures(trainer):
+    metrics = trainer.evaluate()
+    assert metrics["eval_loss"] > 0
+    assert 0 <= metrics["eval_auroc_macro"] <= 1
+
+
+def test_measuring_leaves_the_model_in_training_mode_for_the_next_step(trainer):
+    trainer.model.train()
+    trainer.evaluate()
+    batch = next(iter(trainer.get_train_dataloader()))
+    trainer.training_step(trainer.model, batch)
+    assert isinstance(trainer.model, PreTrainedModel)
+    assert trainer.model.training
+
+
+def test_a_dataset_without_draws_is_refused(trainer):
+    assert isinstance(trainer.train_dataset, DrawnDataset)
+    trainer.train_dataset = [1, 2, 3]
+    with pytest.raises(ValueError, match="expected a DrawnDataset"):
+        trainer.get_train_dataloader()
