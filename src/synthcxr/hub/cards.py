@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -35,7 +36,7 @@ def render_model_card(
     repo_id: str = PLACEHOLDER,
     results: Sequence[Result] | None = None,
     training: Mapping[str, Any] | None = None,
-    datasets: Sequence[str | Path] = (),
+    datasets: Sequence[str | Path] | None = None,
     license: str = "apache-2.0",
 ) -> ModelCard:
     """
@@ -48,7 +49,9 @@ def render_model_card(
             Measurements; by default those of `results.json` in the folder, if there is one.
         training (`Mapping`, *optional*):
             Record of the training; by default the `pretraining.json` that `pretrain` left in the folder, if any.
-        datasets (`Sequence[str | Path]`): Folders of the pairs it was trained on, to count their rows by origin.
+        datasets (`Sequence[str | Path]`, *optional*):
+            Folders of the pairs it was trained on, to count their rows by origin; by default those that the record
+            names and that are still there.
         license (`str`, *optional*, defaults to `"apache-2.0"`): Licence of the weights, as the Hub spells it.
 
     Returns:
@@ -62,6 +65,7 @@ def render_model_card(
     title = f"{method} for chest radiographs" if repo_id == PLACEHOLDER else repo_id.split("/")[-1]
     results = _stored_results(path) if results is None else results
     training = read_record(path) if training is None else training
+    datasets = _local_datasets(training) if datasets is None else datasets
     compositions = [composition(describe_dataset(folder), name=Path(folder).name) for folder in datasets]
     origins = _origins(compositions)
     data = ModelCardData(
@@ -116,9 +120,7 @@ def render_dataset_card(
     content = dataset_content(splits)
     if license is None:
         if not content["simulated_only"]:
-            raise ValueError(
-                f"{path} has rows that are not simulated; pass their license."
-            )
+            raise ValueError(f"{path} has rows that are not simulated; pass their license.")
         license = "apache-2.0"
     shard = next(iter(dataset_shards(path).values()))[0]
     features = read_features(shard)
@@ -228,8 +230,16 @@ def _origins(compositions: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _hub_datasets(training: Mapping[str, Any]) -> list[str] | None:
     """Training sets that have a Hub id; local folders cannot be linked to."""
-    names = (training.get("request") or {}).get("dataset") or []
+    names = _dataset_names(training)
     return [name for name in names if re.fullmatch(r"[\w-]+/[\w.-]+", name) and not Path(name).exists()] or None
+
+
+def _local_datasets(training: Mapping[str, Any]) -> list[str]:
+    return [name for name in _dataset_names(training) if Path(name).is_dir()]
+
+
+def _dataset_names(training: Mapping[str, Any]) -> list[str]:
+    return list((training.get("request") or {}).get("dataset") or ())
 
 
 def _model_facts(path: str | Path, config: Mapping[str, Any], license: str) -> list[tuple[str, Any]]:
@@ -239,12 +249,21 @@ def _model_facts(path: str | Path, config: Mapping[str, Any], license: str) -> l
         "parameters": f"{count_parameters(path):,}",
         "image tower": vision.get("model_type"),
         "text tower": text.get("model_type"),
-        "image size": vision.get("image_size") or config.get("image_size"),
+        "image size": _image_size(path) or vision.get("image_size"),
         "shared dimension": config.get("projection_dim"),
         "stored as": config.get("dtype"),
         "licence of the weights": license,
     }
     return [(name, value) for name, value in facts.items() if value not in (None, "")]
+
+
+def _image_size(path: str | Path) -> str | None:
+    file = Path(path) / "processor_config.json"
+    settings = json.loads(file.read_text()) if file.is_file() else {}
+    size = (settings.get("image_processor") or {}).get("size")
+    if isinstance(size, dict):
+        return " x ".join(str(side) for side in size.values())
+    return None if size is None else str(size)
 
 
 def _dataset_metadata(path: str | Path, *, license: str, title: str, content: Mapping[str, Any]) -> DatasetCardData:

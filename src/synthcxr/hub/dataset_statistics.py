@@ -33,6 +33,7 @@ class SplitStatistics:
     Args:
         num_rows (`int`): Rows.
         num_patients (`int`): Distinct `patient_id`.
+        num_real_patients (`int`): Distinct `patient_id` of real rows.
         origins (`Counter`): Rows per origin (real, simulated, synthetic); `None` where a row does not say.
         sources (`Counter`): Rows per `(origin, source)`.
         present (`Counter`): Rows per finding in `labels`.
@@ -49,6 +50,7 @@ class SplitStatistics:
 
     num_rows: int = 0
     num_patients: int = 0
+    num_real_patients: int = 0
     origins: Counter[str | None] = field(default_factory=Counter)
     sources: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
     present: Counter[str] = field(default_factory=Counter)
@@ -138,7 +140,8 @@ def _named(row: Row, features: Features) -> Row:
 
 def _count(rows: Iterator[Row]) -> SplitStatistics:
     counts = SplitStatistics()
-    patients, reports = set(), set()
+    patients: dict[str, set[str]] = {"any": set(), "real": set()}
+    reports = set()
     for row in rows:
         counts.num_rows += 1
         counts.origins[row["origin"]] += 1
@@ -149,12 +152,15 @@ def _count(rows: Iterator[Row]) -> SplitStatistics:
         counts.sexes.update([row["sex"]] if row.get("sex") else [])
         counts.ages += [row["age"]] if row.get("age") is not None and math.isfinite(row["age"]) else []
         counts.entities.update(entity["type"] for entity in row.get("entities") or [] if entity.get("type"))
-        patients.update([row["patient_id"]] if row.get("patient_id") else [])
+        for group in ("any", row["origin"]):
+            if row.get("patient_id") and group in patients:
+                patients[group].add(row["patient_id"])
         if (row.get("report") or "").strip():
             counts.report_words.append(len(row["report"].split()))
             reports.add(hash(row["report"]))
         _count_quality(counts, row.get("quality") or {})
-    counts.num_patients, counts.num_distinct_reports = len(patients), len(reports)
+    counts.num_patients, counts.num_real_patients = len(patients["any"]), len(patients["real"])
+    counts.num_distinct_reports = len(reports)
     return counts
 
 
