@@ -1,0 +1,232 @@
+"""From rows to training batches, such that a batch depends on nothing but seed, row and epoch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from datasets import Dataset, Image
+from torch.utils.data import Sampler
+
+from ..reports import split_sentences
+from .transforms import RadiographAugmentation
+
+
+TextColumn = Literal["report", "findings", "impression"]
+TRAINING_COLUMNS = ("id", "image", "report", "findings", "impression")
+
+
+class PairCollator:
+    """
+    Rows of the pair schema to a model's inputs: `pixel_values`, `input_ids`, `attention_mask`, `return_loss=True`.
+
+    Augmentation and the choice of a sentence are functions of `(seed, row["id"], row["draw"])`; the draw is the epoch
+    that `DrawnDataset` puts into the row (0 without it). So neither workers, nor batch order, nor a resumed run change
+    what a pair looks like in an epoch.
+
+    Args:
+        processor (`CxrProcessor`): Gives `image_processor` and `tokenizer`.
+        text_column (`str`, *optional*, defaults to `"report"`): `"report"`, `"findings"` or `"impression"`. A row whose
+            section is empty is read by its whole report.
+        sample_sentence (`bool`, *optional*, defaults to `False`): Take one random sentence of the text, as ConVIRT does.
+        augmentation (`RadiographAugmentation`, *optional*): Applied between the image processor's rescaling and its
+            normalisation.
+        seed (`int`, *optional*, defaults to 0): Names the streams.
+        max_length (`int`, *optional*): Longest text in tokens; the tokenizer's own limit when absent.
+        cache_images (`bool`, *optional*, defaults to `False`): Keep the processed images in memory, so that later epochs
+            neither decode nor resize. Each data loader worker keeps its own.
+        cache_bytes (`int`, *optional*, defaults to 2 GiB): Images beyond it are processed anew in every epoch.
+
+    Raises:
+        ValueError: On an unknown text column, or, at a call, a row without words.
+    """
+
+    def __init__(
+        self,
+        processor: Any,
+        *,
+        text_column: TextColumn = "report",
+        sample_sentence: bool = False,
+        augmentation: RadiographAugmentation | None = None,
+        seed: int = 0,
+        max_length: int | None = None,
+        cache_images: bool = False,
+        cache_bytes: int = 2 * 1024**3,
+    ) -> None:
+        if text_column not in ("report", "findings", "impression"):
+            raise ValueError(f"text_column is {text_column!r}; expected 'report', 'findings' or 'impression'.")
+        self.processor = processor
+        self.text_column = text_column
+        self.sample_sentence = sample_sentence
+        self.augmentation = augmentation
+        self.seed = seed
+        self.max_length = max_length
+        self.cache_images = cache_images
+        self.cache_bytes = cache_bytes
+        self._cache: dict[bytes, np.ndarray] = {}
+        self._cached_bytes = 0
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """A batch of `pixel_values` `(batch_size, channels, height, width)` and texts padded to the longest."""
+        seeds = [_row_seed(self.seed, row["id"], row.get("draw", 0)) for row in rows]
+        texts = [self._text(row, seed) for row, seed in zip(rows, seeds, strict=True)]
+        tokens = self.processor.tokenizer(
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=self.max_length,
+            return_tensors="pt",
+        )
+        return {
+            "pixel_values": self._pixel_values([row["image"] for row in rows], torch.tensor(seeds)),
+            "input_ids": tokens["input_ids"],
+            "attention_mask": tokens["attention_mask"],
+            "return_loss": True,
+        }
+
+    def _text(self, row: Mapping[str, Any], seed: int) -> str:
+        text = row[self.text_column] or ""
+        text = text if text.strip() else row["report"] or ""
+        if not text.strip():
+            raise ValueError(f"Row {row['id']!r} has an empty report; a pair needs words.")
+        if self.sample_sentence:
+            sentences = split_sentences(text) or [text]
+            # The low bits choose the sentence, all bits start the augmentation's stream: no visible relation.
+            text = sentences[seed % len(sentences)]
+        return text
+
+    def _pixel_values(self, images: list[Any], seeds: torch.Tensor) -> torch.Tensor:
+        image_processor = self.processor.image_processor
+        if self.augmentation is None and not self.cache_images:
+            decoded = [_decode(image) for image in images]
+            return image_processor(images=decoded, return_tensors="pt")["pixel_values"]
+
+        pixels = torch.from_numpy(np.stack([_unit_range(self._processed(image)) for image in images]))
+        if self.augmentation is not None:
+            pixels = self.augmentation(pixels, seeds)
+        if image_processor.do_normalize:
+            mean = torch.tensor(image_processor.image_mean).view(1, -1, 1, 1)
+            deviation = torch.tensor(image_processor.image_std).view(1, -1, 1, 1)
+            pixels = (pixels - mean) / deviation
+        return pixels
+
+    def _processed(self, image: Any) -> np.ndarray:
+        """Everything that the image processor does but normalise: values from 0 to 1, or the same as bytes."""
+        key = _content_key(image) if self.cache_images else None
+        if key in self._cache:
+            return self._cache[key]
+        values = self.processor.image_processor(images=_decode(image), do_normalize=False, return_tensors="np")
+        values = np.asarray(values["pixel_values"][0], dtype=np.float32)
+        levels = np.rint(values * 255)
+        exact = bool(np.abs(levels - values * 255).max() < 1e-3) and levels.min() >= 0 and levels.max() <= 255
+        values = levels.astype(np.uint8) if exact else values
+        if key is not None and self._cached_bytes + values.nbytes <= self.cache_bytes:
+            self._cache[key] = values
+            self._cached_bytes += values.nbytes
+        return values
+
+
+class DrawnDataset(torch.utils.data.Dataset):
+    """
+    The pairs that a training reads, numbered through all epochs: index `epoch * len(dataset) + i` is row `i` in that epoch.
+
+    Rows carry the epoch as `draw`. Only the columns that training needs are read, and images stay encoded until the
+    collator wants them: masks are never decoded.
+
+    Args:
+        dataset (`datasets.Dataset`): Pairs.
+
+    Raises:
+        ValueError: If a column that training needs is missing.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        missing = [name for name in TRAINING_COLUMNS if name not in dataset.column_names]
+        if missing:
+            raise ValueError(
+                f"The training pairs have no column {missing[0]!r}; expected {', '.join(TRAINING_COLUMNS)}."
+            )
+        dataset = dataset.select_columns(list(TRAINING_COLUMNS))
+        self.dataset = dataset.cast_column("image", Image(mode="L", decode=False))
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
+        """All rows of a batch at once; `DataLoader` calls this by itself."""
+        draws, places = zip(*(divmod(index, len(self.dataset)) for index in indices), strict=True)
+        columns = self.dataset[list(places)]
+        rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+        return [row | {"draw": draw} for row, draw in zip(rows, draws, strict=True)]
+
+
+class EpochSampler(Sampler[int]):
+    """
+    The order of an epoch, as indices of a `DrawnDataset`; it follows from the seed and the epoch alone.
+
+    Args:
+        num_rows (`int`): Rows of the dataset.
+        seed (`int`, *optional*, defaults to 0): Names the orders.
+        shuffle (`bool`, *optional*, defaults to `True`): Otherwise the rows come as they lie.
+
+    Example:
+
+    ```python
+    >>> from synthcxr.data import EpochSampler
+
+    >>> sampler = EpochSampler(4, shuffle=False)
+    >>> sampler.set_epoch(2)
+    >>> list(sampler)
+    [8, 9, 10, 11]
+
+    ```
+    """
+
+    def __init__(self, num_rows: int, *, seed: int = 0, shuffle: bool = True) -> None:
+        if num_rows < 1:
+            raise ValueError(f"num_rows is {num_rows}; expected 1 or more.")
+        self.num_rows = num_rows
+        self.seed = seed
+        self.shuffle = shuffle
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Name the epoch whose order the next iteration gives."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.arange(self.num_rows)
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(_row_seed(self.seed, "order", self.epoch))
+            order = torch.randperm(self.num_rows, generator=generator)
+        yield from (order + self.epoch * self.num_rows).tolist()
+
+
+def _row_seed(seed: int, row_id: str, draw: int) -> int:
+    digest = hashlib.blake2b(f"{seed}:{draw}:{row_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1  # fits int64
+
+
+def _unit_range(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32) / 255 if values.dtype == np.uint8 else values
+
+
+def _decode(image: Any) -> Any:
+    """A PIL image from what `datasets` gives, decoded or not."""
+    return Image(mode="L").decode_example(image) if isinstance(image, Mapping) else image
+
+
+def _content_key(image: Any) -> bytes | None:
+    """Names the pixels, whatever row or dataset they are in; nothing for an image that is already decoded."""
+    if not isinstance(image, Mapping):
+        return None
+    return hashlib.blake2b(image["bytes"] or str(image["path"]).encode(), digest_size=16).digest()
