@@ -113,6 +113,24 @@ class Geometry:
     top_y_cm: float = -3.5
 
 
+@dataclass(frozen=True)
+class Bone:
+    """
+    A tube along a projected curve.
+
+    Args:
+        points (`np.ndarray` of shape `(num_points, 2)`): Centre line in cm.
+        radii (`np.ndarray` of shape `(num_points,)`): Half the visible width.
+        gains (`np.ndarray` of shape `(num_points,)`): Path length in cm on the axis, were the tube solid.
+        hollow (`float`): Share of the inside that is marrow.
+    """
+
+    points: np.ndarray
+    radii: np.ndarray
+    gains: np.ndarray
+    hollow: float = 0.72
+
+
 @dataclass
 class Scene:
     """
@@ -152,6 +170,11 @@ class Scene:
         mu_soft (`float`): Attenuation of soft tissue per cm.
         mu_bone (`float`): Attenuation of compact bone in excess of soft tissue, per cm.
         mu_lung (`dict[str, float]`): Side to attenuation of aerated lung per cm.
+        solids (`dict[str, np.ndarray]`): Name to ellipsoids `(n, 6)` as `kernels.project_ellipsoids` takes them: `heart`,
+            `aortic_arch`, `great_vessels`, `gastric_bubble`.
+        bones (`dict[str, list[Bone]]`): Region id, such as `left_rib_3` or `trachea`, to its tubes.
+        plates (`dict[str, np.ndarray]`): Region id to the corners `(n, 2)` of a flat bone.
+        spine_edge (`np.ndarray` of shape `(image_size,)`, *optional*): Half width of a vertebral body per row.
     """
 
     spec: StudySpec
@@ -180,6 +203,10 @@ class Scene:
     mu_soft: float
     mu_bone: float
     mu_lung: dict[str, float] = field(default_factory=dict)
+    solids: dict[str, np.ndarray] = field(default_factory=dict)
+    bones: dict[str, list[Bone]] = field(default_factory=dict)
+    plates: dict[str, np.ndarray] = field(default_factory=dict)
+    spine_edge: np.ndarray | None = None
 
 
 @dataclass

@@ -1,0 +1,305 @@
+"""Compiled loops: path lengths through trunk, ellipsoids and tubes, one ray per pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def project_trunk(
+    x_cm: np.ndarray,
+    y_cm: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    recess_cm: float,
+    neck_cm: float,
+    body: np.ndarray,
+    right: np.ndarray,
+    left: np.ndarray,
+) -> None:
+    """
+    Fill the length of every ray in the body and in each pleural cavity.
+
+    Args:
+        x_cm, y_cm (`np.ndarray` of shape `(width,)` and `(height,)`): Columns and rows in cm.
+        rows, columns (`np.ndarray`): The curves of `thorax.Outline`.
+        recess_cm (`float`): How far lung reaches down behind a dome.
+        neck_cm (`float`): Half width of the neck.
+        body, right, left (`np.ndarray` of shape `(height, width)`, float32): Filled with cm.
+    """
+    for i in range(y_cm.size):
+        y = y_cm[i]
+        mid, depth, thick = rows[i, 0], rows[i, 5], rows[i, 6]
+        for j in range(x_cm.size):
+            dx = x_cm[j] - mid
+            side = 0 if dx < 0 else 1
+            a = abs(dx)
+            edge = rows[i, 7 + side]
+            length = 0.0
+            if a < edge:
+                u = a / edge
+                under = (y - columns[j, 2]) * 0.16
+                if under > 0.0:
+                    length = thick * np.sqrt(1.0 - u * u * u) * np.sqrt(min(under, 1.0))
+            if a < neck_cm and y < 6.0:
+                u = a / neck_cm
+                length = max(length, 2.1 * neck_cm * np.sqrt(1.0 - u * u) * min(1.0, (6.0 - y) * 0.25))
+            body[i, j] = length
+
+            lung = lung_length(a, y, rows[i, 1 + side], rows[i, 3 + side], depth, columns[j, side], recess_cm)
+            right[i, j] = lung if side == 0 else 0.0
+            left[i, j] = lung if side == 1 else 0.0
+
+
+@njit(cache=True)
+def lung_length(
+    a: float, y: float, lateral: float, medial: float, depth: float, dome: float, recess: float
+) -> float:
+    """
+    Length of a ray inside one pleural cavity, in cm.
+
+    Tangent to the lateral wall and to the mediastinum the length falls as a square root, so their edges are sharp.
+    Below the top of a dome, a paraboloid, lung remains in front of and behind it.
+    """
+    if a <= medial or a >= lateral or y <= 0.0 or y >= dome + recess:
+        return 0.0
+    u = (a - medial) / (lateral - medial)
+    length = depth * np.sqrt(1.0 - u * u * u) * np.sqrt(min((a - medial) * 0.6, 1.0))
+    if y > dome:
+        length *= 1.0 - ((y - dome) / recess) ** 0.38
+    return length
+
+
+@njit(cache=True)
+def shrink_lung(
+    x_cm: np.ndarray,
+    y_cm: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    recess_cm: float,
+    side: int,
+    hilum_x: float,
+    hilum_y: float,
+    scale: float,
+    out: np.ndarray,
+) -> None:
+    """Fill `out` with the length of every ray in a lung that has shrunk towards its hilum by `scale` (below 1)."""
+    pixel = x_cm[1] - x_cm[0]
+    for i in range(y_cm.size):
+        y = hilum_y + (y_cm[i] - hilum_y) / scale
+        row = int((y - y_cm[0]) / pixel + 0.5)
+        for j in range(x_cm.size):
+            out[i, j] = 0.0
+            x = hilum_x + (x_cm[j] - hilum_x) / scale
+            column = int((x - x_cm[0]) / pixel + 0.5)
+            if row < 0 or row >= y_cm.size or column < 0 or column >= x_cm.size:
+                continue
+            dx = x - rows[row, 0]
+            if (dx < 0) == (side == 0):
+                out[i, j] = scale * lung_length(
+                    abs(dx), y, rows[row, 1 + side], rows[row, 3 + side], rows[row, 5], columns[column, side], recess_cm
+                )
+
+
+@njit(cache=True)
+def project_ellipsoids(
+    x_cm: np.ndarray, y_cm: np.ndarray, solids: np.ndarray, softness: float, squares: np.ndarray
+) -> None:
+    """
+    Raise the signed squared path length through a union of ellipsoids whose outlines melt into each other.
+
+    Args:
+        x_cm, y_cm (`np.ndarray`): Columns and rows in cm, evenly spaced.
+        solids (`np.ndarray` of shape `(num_solids, 6)`): Centre x and y, half axes, angle of the first one, full depth.
+        softness (`float`): Width of the melting zone as a share of the squared depth; 0 for a plain union.
+        squares (`np.ndarray` of shape `(height, width)`, float32): Raised; negative outside. Begin with `-1e6`.
+    """
+    pixel = x_cm[1] - x_cm[0]
+    for k in range(solids.shape[0]):
+        cx, cy, a, b, angle, depth = solids[k]
+        cos, sin = np.cos(angle), np.sin(angle)
+        wide = np.sqrt((a * cos) ** 2 + (b * sin) ** 2) * (1 + softness)
+        high = np.sqrt((a * sin) ** 2 + (b * cos) ** 2) * (1 + softness)
+        first = max(int((cx - wide - x_cm[0]) / pixel), 0)
+        last = min(int((cx + wide - x_cm[0]) / pixel) + 2, x_cm.size)
+        top = max(int((cy - high - y_cm[0]) / pixel), 0)
+        bottom = min(int((cy + high - y_cm[0]) / pixel) + 2, y_cm.size)
+        width = softness * depth * depth + 1e-9
+        for i in range(top, bottom):
+            dy = y_cm[i] - cy
+            for j in range(first, last):
+                dx = x_cm[j] - cx
+                along = (dx * cos + dy * sin) / a
+                across = (dy * cos - dx * sin) / b
+                here = (1.0 - along * along - across * across) * depth * depth
+                there = squares[i, j]
+                blend = max(width - abs(here - there), 0.0)
+                squares[i, j] = max(here, there) + 0.25 * blend * blend / width
+
+
+@njit(cache=True)
+def project_tubes(
+    out: np.ndarray,
+    x0: float,
+    y0: float,
+    pixel: float,
+    points: np.ndarray,
+    radii: np.ndarray,
+    gains: np.ndarray,
+    breaks: np.ndarray,
+    hollow: float,
+    wall: float,
+) -> None:
+    """
+    Raise `out` to the path length through tubes along polylines.
+
+    The longest path counts where segments overlap, so bends show no beads. A tube thinner than a pixel is widened and
+    keeps its total attenuation.
+
+    Args:
+        out (`np.ndarray` of shape `(height, width)`, float32): Raised, never lowered.
+        x0, y0, pixel (`float`): Centre of the first pixel and the pitch, in cm.
+        points (`np.ndarray` of shape `(num_points, 2)`): Vertices in cm.
+        radii (`np.ndarray` of shape `(num_points,)`): Half widths in cm.
+        gains (`np.ndarray` of shape `(num_points,)`): Path length at the axis of a solid tube.
+        breaks (`np.ndarray` of shape `(num_points,)`, bool): Whether a new polyline begins at a vertex.
+        hollow (`float`): Share of the inside that is not bone; 0 for a solid tube.
+        wall (`float`): Inner over outer radius.
+    """
+    height, width = out.shape
+    least = 0.75 * pixel
+    for k in range(len(points) - 1):
+        if breaks[k + 1]:
+            continue
+        ax, ay, bx, by = points[k, 0], points[k, 1], points[k + 1, 0], points[k + 1, 1]
+        ra, rb = radii[k], radii[k + 1]
+        reach = max(ra, rb, least)
+        left = max(int(np.ceil((min(ax, bx) - reach - x0) / pixel)), 0)
+        right = min(int(np.floor((max(ax, bx) + reach - x0) / pixel)), width - 1)
+        top = max(int(np.ceil((min(ay, by) - reach - y0) / pixel)), 0)
+        bottom = min(int(np.floor((max(ay, by) + reach - y0) / pixel)), height - 1)
+        ux, uy = bx - ax, by - ay
+        norm = 1.0 / (ux * ux + uy * uy + 1e-12)
+        for row in range(top, bottom + 1):
+            py = y0 + row * pixel - ay
+            for column in range(left, right + 1):
+                px = x0 + column * pixel - ax
+                t = min(max((px * ux + py * uy) * norm, 0.0), 1.0)
+                dx, dy = px - t * ux, py - t * uy
+                radius = ra + t * (rb - ra)
+                wide = max(radius, least)
+                square = 1.0 - (dx * dx + dy * dy) / (wide * wide)
+                if square > 0.0:
+                    value = np.sqrt(square)
+                    inner = square - 1.0 + wall * wall
+                    if hollow > 0.0 and inner > 0.0:
+                        value -= hollow * np.sqrt(inner)
+                    value *= (gains[k] + t * (gains[k + 1] - gains[k])) * radius / wide
+                    if value > out[row, column]:
+                        out[row, column] = value
+
+
+@njit(cache=True)
+def project_spine(
+    x_cm: np.ndarray,
+    y_cm: np.ndarray,
+    axis: np.ndarray,
+    half_width: np.ndarray,
+    phase: np.ndarray,
+    rotation: float,
+    out: np.ndarray,
+) -> None:
+    """
+    Add the bone of the vertebral column, in cm of compact bone for a unit gain.
+
+    Each vertebra has a waist, dense endplates, two pedicles and a spinous process; discs are soft.
+
+    Args:
+        x_cm, y_cm (`np.ndarray`): Columns and rows in cm.
+        axis, half_width, phase (`np.ndarray` of shape `(height,)`): x of the axis, half width of a body, and the number
+            of the vertebra with its fraction (0 to 1 from the upper endplate to the next one).
+        rotation (`float`): Offset of the spinous process from the axis in cm.
+        out (`np.ndarray` of shape `(height, width)`, float32): Added to.
+    """
+    pixel = x_cm[1] - x_cm[0]
+    for i in range(y_cm.size):
+        f = phase[i] - np.floor(phase[i])
+        hw = half_width[i] * (1.0 - 0.10 * np.sin(np.pi * f) ** 2)
+        plate = np.exp(-((f - 0.05) / 0.05) ** 2) + np.exp(-((f - 0.80) / 0.05) ** 2)
+        level = 0.75 if f < 0.85 else 0.30
+        first = max(int((axis[i] - 2.3 * half_width[i] - x_cm[0]) / pixel), 0)
+        last = min(int((axis[i] + 2.3 * half_width[i] - x_cm[0]) / pixel) + 2, x_cm.size)
+        for j in range(first, last):
+            dx = x_cm[j] - axis[i]
+            u = abs(dx) / hw
+            value = 0.0
+            if u < 1.0:
+                rim = np.sqrt(1.0 - u**6)
+                value = (level + 0.30 * plate + 0.35 * np.exp(-((u - 0.93) / 0.09) ** 2) * (f < 0.85)) * rim
+                pedicle = ((u - 0.62) / 0.20) ** 2 + ((f - 0.30) / 0.17) ** 2
+                value += 0.45 * np.exp(-((pedicle - 1.0) / 0.7) ** 2)
+            elif u < 2.2 and abs(f - 0.34) < 0.16:
+                value = 0.34 * np.sqrt(1.0 - ((f - 0.34) / 0.16) ** 2) * (1.0 - (u - 1.0) * 0.55)
+            process = ((dx - rotation) / 0.32) ** 2 + ((f - 0.72) / 0.26) ** 2
+            if process < 1.0:
+                value += 0.55 * np.sqrt(1.0 - process)
+            out[i, j] += value
+
+
+@njit(cache=True)
+def fill_polygon(x_cm: np.ndarray, y_cm: np.ndarray, corners: np.ndarray, value: float, out: np.ndarray) -> None:
+    """
+    Add `value` to the pixels whose centre lies inside a polygon.
+
+    Args:
+        x_cm, y_cm (`np.ndarray`): Columns and rows in cm, evenly spaced.
+        corners (`np.ndarray` of shape `(num_corners, 2)`): In order; the last one joins the first.
+        value (`float`): Added.
+        out (`np.ndarray` of shape `(height, width)`, float32): Added to.
+    """
+    pixel = x_cm[1] - x_cm[0]
+    top = max(int((corners[:, 1].min() - y_cm[0]) / pixel), 0)
+    bottom = min(int((corners[:, 1].max() - y_cm[0]) / pixel) + 2, y_cm.size)
+    left = max(int((corners[:, 0].min() - x_cm[0]) / pixel), 0)
+    right = min(int((corners[:, 0].max() - x_cm[0]) / pixel) + 2, x_cm.size)
+    count = len(corners)
+    for i in range(top, bottom):
+        for j in range(left, right):
+            inside = False
+            for k in range(count):
+                ax, ay = corners[k, 0], corners[k, 1]
+                bx, by = corners[(k + 1) % count, 0], corners[(k + 1) % count, 1]
+                if (ay > y_cm[i]) != (by > y_cm[i]) and x_cm[j] < ax + (bx - ax) * (y_cm[i] - ay) / (by - ay):
+                    inside = not inside
+            if inside:
+                out[i, j] += value
+
+
+@njit(cache=True)
+def turn_image(image: np.ndarray, angle: float, out: np.ndarray) -> None:
+    """
+    Turn an image about its centre, bilinearly; what comes from outside mirrors the inside.
+
+    Args:
+        image (`np.ndarray` of shape `(size, size)`, float32): Source.
+        angle (`float`): Radians, clockwise as seen.
+        out (`np.ndarray` of shape `(size, size)`, float32): Filled.
+    """
+    size = image.shape[0]
+    cos, sin, half = np.cos(angle), np.sin(angle), 0.5 * (size - 1)
+    for i in range(size):
+        for j in range(size):
+            u = half + cos * (j - half) + sin * (i - half)
+            v = half - sin * (j - half) + cos * (i - half)
+            u = abs(u)
+            v = abs(v)
+            if u > size - 1.001:
+                u = max(2.0 * (size - 1.001) - u, 0.0)
+            if v > size - 1.001:
+                v = max(2.0 * (size - 1.001) - v, 0.0)
+            c, r = int(u), int(v)
+            fu, fv = u - c, v - r
+            upper = image[r, c] * (1 - fu) + image[r, c + 1] * fu
+            lower = image[r + 1, c] * (1 - fu) + image[r + 1, c + 1] * fu
+            out[i, j] = upper * (1 - fv) + lower * fv

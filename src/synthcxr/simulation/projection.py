@@ -1,0 +1,244 @@
+"""Projecting a `Geometry` onto the detector: the sum of path length times attenuation over everything on a ray."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..ontology import StudySpec
+from .kernels import fill_polygon, project_ellipsoids, project_spine, project_trunk, project_tubes, shrink_lung
+from .mediastinum import airways, descending_aorta, great_vessel_solids, heart_solids, landmarks, stomach_solids
+from .parenchyma import lung_texture
+from .scene import SIDES, Bone, Geometry, Scene
+from .skeleton import clavicle, humerus, rib_bones, rib_radius, scapula, trace_ribs, vertebrae
+from .soft_tissue import add_arms, add_breasts
+from .streams import stream
+from .thorax import COLLAPSE_REACH, Outline, trace_outline
+from .vessels import hilum, project_vessels
+
+
+OUTLINE_SOFTNESS = 0.12  # how far chambers of the heart melt into each other
+_OUTSIDE = -1e6
+
+
+def build_scene(spec: StudySpec, geometry: Geometry, *, image_size: int) -> Scene:
+    """
+    Project a patient.
+
+    Args:
+        spec (`StudySpec`):
+            The study; textures and vessels come from the streams of its patient.
+        geometry (`Geometry`):
+            The patient's shape in this acquisition.
+        image_size (`int`):
+            Side of the square detector in pixels.
+
+    Returns:
+        `Scene`: Line integrals without findings, and everything that findings need to place themselves.
+    """
+    pixel = geometry.field_cm / image_size
+    centres = (np.arange(image_size) + 0.5) * pixel
+    x_cm = centres - 0.5 * geometry.field_cm + geometry.centre_x_cm
+    y_cm = centres + geometry.top_y_cm
+    outline = trace_outline(geometry, x_cm, y_cm)
+    scene = _empty_scene(spec, geometry, x_cm, y_cm, outline)
+    cavities = _project_cavities(scene, outline)
+    core = _project_core(scene)
+    _project_lungs(scene, outline, cavities, core)
+    _attenuate_soft_tissue(scene, cavities, core)
+    _attenuate_skeleton(scene)
+    return scene
+
+
+def solid_length(scene: Scene, solids: np.ndarray, *, softness: float = 0.0) -> np.ndarray:
+    """Path length in cm through a union of ellipsoids, `(image_size, image_size)` float32."""
+    squares = np.full(scene.attenuation.shape, _OUTSIDE, np.float32)
+    project_ellipsoids(scene.x_cm, scene.y_cm, solids, softness, squares)
+    return np.sqrt(np.maximum(squares, 0, out=squares), out=squares)
+
+
+def tube_length(scene: Scene, tubes: list[Bone], *, out: np.ndarray | None = None) -> np.ndarray:
+    """Path length in cm through the union of tubes, `(image_size, image_size)` float32; raises `out` where given."""
+    out = np.zeros_like(scene.attenuation) if out is None else out
+    for tube in tubes:
+        breaks = np.zeros(len(tube.points), np.bool_)
+        project_tubes(
+            out,
+            float(scene.x_cm[0]),
+            float(scene.y_cm[0]),
+            scene.pixel_cm,
+            np.ascontiguousarray(tube.points),
+            tube.radii,
+            tube.gains,
+            breaks,
+            tube.hollow,
+            0.80,
+        )
+    return out
+
+
+def _empty_scene(
+    spec: StudySpec, geometry: Geometry, x_cm: np.ndarray, y_cm: np.ndarray, outline: Outline
+) -> Scene:
+    size = len(x_cm)
+    heart = heart_solids(geometry)
+    great = great_vessel_solids(geometry, heart)
+    gas, bowel = stomach_solids(geometry, stream(spec.patient.seed, "stomach"))
+    points = landmarks(geometry, heart, great["aortic_arch"], gas)
+    rows, columns = outline.rows, outline.columns
+    inside = (y_cm > 0) & (y_cm < geometry.lung_height_cm + geometry.dome_sag_cm + geometry.recess_cm)
+    lateral, medial, domes = {}, {}, {}
+    for index, side in enumerate(SIDES):
+        sign = -1 if side == "right" else 1
+        lateral[side] = np.where(inside, rows[:, 0] + sign * rows[:, 1 + index], np.nan)
+        medial[side] = np.where(inside, rows[:, 0] + sign * rows[:, 3 + index], np.nan)
+        distance = (x_cm - points["right_dome"][0] - 0.46 * geometry.half_width_cm) * sign
+        beside = (distance > 0) & (distance < geometry.half_width_cm)
+        domes[side] = np.where(beside, columns[:, index], np.nan)
+    blank = np.zeros((size, size), np.float32)
+    return Scene(
+        spec=spec,
+        geometry=geometry,
+        image_size=size,
+        pixel_cm=geometry.field_cm / size,
+        x_cm=x_cm,
+        y_cm=y_cm,
+        attenuation=blank,
+        body_cm=blank,
+        lung_thickness={},
+        lung_mask={},
+        lung_extent={},
+        pleural_gap={},
+        vessels={},
+        heart_cm=blank,
+        heart_mask=blank,
+        landmarks=points,
+        ribs=trace_ribs(geometry, stream(spec.patient.seed, "ribs")),
+        rib_radius_cm=rib_radius(geometry),
+        lateral_edge=lateral,
+        medial_edge=medial,
+        lung_edge=dict(lateral),
+        dome=domes,
+        midline=rows[:, 0],
+        mu_soft=geometry.mu_soft,
+        mu_bone=geometry.mu_bone,
+        mu_lung={
+            "right": geometry.lung_density_right * geometry.mu_soft,
+            "left": geometry.lung_density_left * geometry.mu_soft,
+        },
+        solids={"heart": heart, **great, "gastric_bubble": gas, "bowel": bowel},
+    )
+
+
+def _project_cavities(scene: Scene, outline: Outline) -> dict[str, np.ndarray]:
+    geometry, shape = scene.geometry, scene.attenuation.shape
+    body, right, left = (np.empty(shape, np.float32) for _ in range(3))
+    neck = (5.0 + 0.12 * max(geometry.body_mass_index - 25, 0)) * (geometry.half_width_cm / 13.8) ** 0.8
+    project_trunk(
+        scene.x_cm, scene.y_cm, outline.rows, outline.columns, geometry.recess_cm, neck, body, right, left
+    )
+    scene.body_cm = body
+    add_arms(scene)
+    add_breasts(scene)
+    return {"right": right, "left": left}
+
+
+def _project_core(scene: Scene) -> np.ndarray:
+    """Heart and great vessels displace lung; returns their length and sets the heart's map and outline."""
+    squares = np.full(scene.attenuation.shape, _OUTSIDE, np.float32)
+    project_ellipsoids(scene.x_cm, scene.y_cm, scene.solids["heart"], OUTLINE_SOFTNESS, squares)
+    scene.heart_cm = np.sqrt(np.maximum(squares, 0))
+    scene.heart_mask = squares > 0
+    for name in ("great_vessels", "aortic_arch"):
+        project_ellipsoids(scene.x_cm, scene.y_cm, scene.solids[name], OUTLINE_SOFTNESS, squares)
+    core = np.sqrt(np.maximum(squares, 0, out=squares), out=squares)
+    scene.bones["descending_aorta"] = [descending_aorta(scene.geometry)]
+    return tube_length(scene, scene.bones["descending_aorta"], out=core)
+
+
+def _project_lungs(scene: Scene, outline: Outline, cavities: dict[str, np.ndarray], core: np.ndarray) -> None:
+    geometry = scene.geometry
+    blood = project_vessels(geometry, stream(scene.spec.patient.seed, "vessels"), scene.x_cm, scene.y_cm)
+    above = scene.y_cm[:, None] < outline.columns[None, :, :2].transpose(2, 0, 1)
+    for index, side in enumerate(SIDES):
+        cavity = cavities[side]
+        scene.lung_extent[side] = cavity > 0.2
+        collapse = getattr(geometry, f"collapse_{side}")
+        lung = cavity
+        if collapse > 0:
+            lung = _collapsed(scene, outline, index, collapse)
+        scene.pleural_gap[side] = scene.lung_extent[side] & (lung < 0.2)
+        aerated = np.maximum(lung - core, 0)
+        scene.lung_thickness[side] = aerated
+        visible = scene.lung_extent[side] & above[index] & (core < 0.5 * cavity)
+        scene.lung_mask[side] = visible
+        np.minimum(blood[side], 0.7 * aerated, out=blood[side])
+        scene.vessels[side] = blood[side] * np.float32(scene.mu_soft - scene.mu_lung[side])
+        cavities[side] = np.maximum(cavity - core, 0)
+
+
+def _collapsed(scene: Scene, outline: Outline, index: int, collapse: float) -> np.ndarray:
+    geometry, side = scene.geometry, SIDES[index]
+    scale = 1 - COLLAPSE_REACH * collapse
+    hx, hy = hilum(geometry, side)
+    lung = np.empty(scene.attenuation.shape, np.float32)
+    rows, columns = outline.rows, outline.columns
+    shrink_lung(scene.x_cm, scene.y_cm, rows, columns, geometry.recess_cm, index, hx, hy, scale, lung)
+    filled = lung > 0.2
+    outermost = filled.argmax(axis=1) if side == "right" else len(scene.x_cm) - 1 - filled[:, ::-1].argmax(axis=1)
+    scene.lung_edge[side] = np.where(filled.any(axis=1), scene.x_cm[outermost], np.nan)
+    return lung
+
+
+def _attenuate_soft_tissue(scene: Scene, cavities: dict[str, np.ndarray], core: np.ndarray) -> None:
+    mu = np.float32(scene.mu_soft)
+    attenuation = scene.body_cm * mu
+    for side in SIDES:
+        texture = lung_texture(scene, side)
+        texture *= np.float32(scene.mu_lung[side])
+        texture *= scene.lung_thickness[side]
+        attenuation += texture
+        attenuation -= mu * cavities[side]
+        attenuation += scene.vessels[side]
+    scene.bones["airways"] = airways(scene.geometry)
+    scene.bones["trachea"] = scene.bones["airways"][:1]
+    attenuation -= (0.85 * mu) * tube_length(scene, scene.bones["airways"])
+    gas = np.vstack([scene.solids["gastric_bubble"], scene.solids["bowel"]])
+    attenuation -= (0.9 * mu) * solid_length(scene, gas)
+    scene.attenuation = np.maximum(attenuation, 0, out=attenuation)
+
+
+def _attenuate_skeleton(scene: Scene) -> None:
+    geometry, seed = scene.geometry, scene.spec.patient.seed
+    posterior, anterior, girdle = [], [], []
+    for side in SIDES:
+        for index in range(1, 12):
+            bones = rib_bones(geometry, scene.ribs, side, index)
+            scene.bones[f"{side}_rib_{index}"] = bones
+            posterior.append(bones[0])
+            anterior += bones[1:]
+        collar = clavicle(geometry, side, stream(seed, "clavicle", side))
+        corners, borders = scapula(geometry, side, stream(seed, "scapula", side))
+        scene.bones[f"{side}_clavicle"] = [collar]
+        scene.bones[f"{side}_scapula"] = borders
+        scene.plates[f"{side}_scapula"] = corners
+        girdle += borders + humerus(geometry, side, stream(seed, "humerus", side))
+        for name, vertex in (("medial", 0), ("mid", 11), ("lateral", 21)):
+            scene.landmarks[f"{side}_clavicle_{name}"] = tuple(collar.points[vertex].tolist())
+    bone = tube_length(scene, posterior)
+    bone += tube_length(scene, anterior)
+    bone += tube_length(scene, [*scene.bones["left_clavicle"], *scene.bones["right_clavicle"]])
+    plates = tube_length(scene, girdle)
+    bone += plates
+    for corners in scene.plates.values():
+        fill_polygon(scene.x_cm, scene.y_cm, corners, 0.18 * geometry.bone_gain, bone)
+    axis, half_width, number = vertebrae(geometry, scene.y_cm, stream(seed, "vertebrae"))
+    scene.spine_edge = half_width
+    column = np.zeros_like(bone)
+    turn = -0.28 * geometry.body_thickness_cm * float(np.sin(geometry.rotation))
+    project_spine(scene.x_cm, scene.y_cm, axis, half_width, number, -turn, column)
+    column *= np.float32(1.1 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.6)
+    bone += column
+    # Bone that sticks out of the body (an arm cut by the field) is not there.
+    bone *= scene.body_cm > 1.0
+    bone *= np.float32(scene.mu_bone)
+    scene.attenuation += bone

@@ -1,0 +1,183 @@
+"""Ribs, clavicles, scapulae, humeri, spine and sternum as curves in three dimensions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .scene import SIDES, Bone, Geometry
+from .thorax import chest_wall, costophrenic_height, midline
+
+
+NUM_RIBS = 11
+RIB_POINTS = 30
+LATERAL_POINT = 17  # vertices before it are the posterior arc
+
+
+def trace_ribs(geometry: Geometry, rng: np.random.Generator) -> dict[tuple[str, int], np.ndarray]:
+    """
+    Centre lines of all ribs.
+
+    Args:
+        geometry (`Geometry`): The patient.
+        rng (`np.random.Generator`): Stream of the skeleton.
+
+    Returns:
+        `dict[tuple[str, int], np.ndarray]`: (side, index from 1) to `(RIB_POINTS, 3)`: x, y and depth in cm (positive to
+        the front), from the spine round the side to the front.
+    """
+    normal, uniform = rng.standard_normal((2, NUM_RIBS)), rng.random(4)
+    height = geometry.lung_height_cm
+    pitch = (0.090 + 0.016 * uniform[0]) * height
+    drop = (0.11 + 0.10 * uniform[1]) * height  # from the spine down to the side
+    index = np.arange(NUM_RIBS)[None, :, None]
+    angle = np.radians(np.linspace(8, 152, RIB_POINTS))[None, None, :]
+    start = -0.035 * height + pitch * index + 0.06 * pitch * normal[..., None]
+    steep = np.clip(0.30 + 0.13 * index, 0, 1.0)
+    turn = np.degrees(angle) / 90
+    # Up a little at the neck of the rib, then down to the side and on, steeper, to the front.
+    descent = drop * steep * (np.minimum(turn, 1) ** 1.7 - 0.10 * np.sin(np.pi * np.minimum(turn * 1.6, 1)))
+    descent = descent + drop * (1.05 + 0.3 * uniform[2]) * np.clip(turn - 1, 0, 1) * np.clip(0.35 + 0.12 * index, 0, 1.2)
+    y = start + descent
+    wall = chest_wall(geometry, np.maximum(y, 0.25 * pitch)) + 0.25
+    lower = np.clip(y - costophrenic_height(geometry), 0, None)
+    across = np.sin(angle) ** 0.82
+    spine = 1.6 * geometry.half_width_cm / 13.8
+    x = spine + (wall - 0.05 * lower - spine) * across
+    x = np.where(turn > 1, wall * (0.36 + 0.64 * across ** 0.9), x)
+    z = -0.40 * geometry.body_thickness_cm * np.cos(angle) * np.ones_like(y)
+    points = np.stack([x, y, z], axis=-1)
+    points[0, ..., 0] *= -1
+    turned = turn_about_axis(points, geometry)
+    return {(side, k + 1): turned[s, k] for s, side in enumerate(SIDES) for k in range(NUM_RIBS)}
+
+
+def turn_about_axis(points: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Turn points `(..., 3)` by the patient's rotation and add the curve of the spine."""
+    cos, sin = np.cos(geometry.rotation), np.sin(geometry.rotation)
+    x = points[..., 0] * cos - points[..., 2] * sin
+    z = points[..., 0] * sin + points[..., 2] * cos
+    lever = 0.275 * geometry.body_thickness_cm * sin
+    return np.stack([x + midline(geometry, points[..., 1]) - lever, points[..., 1], z], axis=-1)
+
+
+def rib_radius(geometry: Geometry) -> float:
+    """Half the height of a rib in cm."""
+    return 0.64 * (geometry.half_width_cm / 13.8) ** 0.9
+
+
+def rib_bones(geometry: Geometry, ribs: dict[tuple[str, int], np.ndarray], side: str, index: int) -> list[Bone]:
+    """The posterior and, for the upper ribs, the fainter anterior arc of one rib."""
+    line = ribs[(side, index)]
+    radius = rib_radius(geometry) * (0.85 if index in (1, 11) else 1.0)
+    step = np.gradient(line, axis=0)
+    # A ray along a rib at the side of the chest meets more of it; the cap avoids beads there.
+    oblique = np.minimum(np.linalg.norm(step, axis=1) / (np.linalg.norm(step[:, :2], axis=1) + 1e-6), 1.45)
+    thickness = 0.62 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.5
+    widths = np.full(len(line), radius)
+    widths[:3] *= (1.25, 1.1, 1.02)
+    posterior = slice(0, LATERAL_POINT + 1)
+    bones = [Bone(line[posterior, :2], widths[posterior], thickness * oblique[posterior])]
+    if index <= 8:
+        anterior = slice(LATERAL_POINT, RIB_POINTS - (1 if index > 1 else 6))
+        fade = np.linspace(0.92, 0.60, len(line[anterior]))
+        bones.append(Bone(line[anterior, :2], widths[anterior] * 1.05, thickness * oblique[anterior] * fade))
+    return bones
+
+
+def clavicle(geometry: Geometry, side: str, rng: np.random.Generator) -> Bone:
+    """The S-shaped collar bone; higher and flatter in an AP view."""
+    normal = rng.standard_normal(3)
+    width, height, size = geometry.half_width_cm, geometry.lung_height_cm, geometry.half_width_cm / 13.8
+    raised = 0.035 * height if geometry.view == "AP" else 0.0
+    medial = (1.9 * size, 0.085 * height - 0.6 * raised + 0.3 * normal[0])
+    end = (1.14 * width, (-0.045 * height) - 1.2 * raised + 0.7 * normal[1] * size)
+    share = np.linspace(0, 1, 22)
+    x = medial[0] + (end[0] - medial[0]) * share
+    wave = np.sin(2 * np.pi * share * 0.95) * (0.55 + 0.1 * normal[2]) * size
+    y = medial[1] + (end[1] - medial[1]) * share**0.8 + wave * 0.9
+    depth = 0.42 * geometry.body_thickness_cm * (1 - 1.0 * share)
+    sign = -1.0 if side == "right" else 1.0
+    line = turn_about_axis(np.column_stack([sign * x, y, depth]), geometry)
+    radius = (0.60 + 0.25 * np.exp(-share / 0.06) + 0.30 * np.clip(share - 0.8, 0, 1)) * size
+    gain = 1.05 * geometry.bone_gain * size**0.6 * (1 - 0.35 * np.clip(share - 0.75, 0, 1) / 0.25)
+    return Bone(line[:, :2], radius, gain * np.ones(22), 0.70)
+
+
+def scapula(geometry: Geometry, side: str, rng: np.random.Generator) -> tuple[np.ndarray, list[Bone]]:
+    """The shoulder blade: corners of its plate `(num_corners, 2)`, and its thick borders, spine and glenoid."""
+    normal = rng.standard_normal(4)
+    width, height, size = geometry.half_width_cm, geometry.lung_height_cm, geometry.half_width_cm / 13.8
+    sign = -1.0 if side == "right" else 1.0
+    raised = 1.8 * size if geometry.view == "AP" else 0.4
+    inner = width - geometry.scapula_cm
+    corners = np.array(
+        [
+            [inner - 0.8 * size, 0.02 * height - raised],  # superior angle
+            [inner - 1.2 * size, 0.16 * height - raised],
+            [inner + (0.2 + 0.5 * normal[0]) * size, 0.50 * height - raised + 0.6 * normal[1]],  # inferior angle
+            [inner + 2.2 * size, 0.40 * height - raised],
+            [inner + 4.3 * size, 0.15 * height - raised],  # below the glenoid
+            [inner + 4.9 * size, 0.02 * height - raised],
+            [inner + 3.0 * size, -0.01 * height - raised],
+        ]
+    )
+    corners[:, 0] *= sign
+    axis = float(midline(geometry, np.array([0.2 * height]))[0])
+    corners[:, 0] += axis
+    mineral = geometry.bone_gain
+    lateral = _arc(corners[2], corners[3], corners[4])
+    medial = _arc(corners[0], corners[1], corners[2])
+    upper = _arc(corners[0], corners[6], corners[5])
+    spine = _arc(
+        corners[1],
+        np.array([axis + sign * (inner + 2.6 * size), -0.035 * height - raised]),
+        np.array([axis + sign * (inner + 6.2 * size), -0.07 * height - raised]),
+    )
+    glenoid = _arc(corners[4], corners[4] + [sign * 0.5 * size, -0.05 * height], corners[5])
+    return corners, [
+        Bone(lateral, np.full(len(lateral), 0.42 * size), np.full(len(lateral), 0.50 * mineral), 0.5),
+        Bone(medial, np.full(len(medial), 0.20 * size), np.full(len(medial), 0.22 * mineral), 0.3),
+        Bone(upper, np.full(len(upper), 0.22 * size), np.full(len(upper), 0.20 * mineral), 0.3),
+        Bone(spine, np.full(len(spine), 0.55 * size), np.full(len(spine), 0.45 * mineral), 0.6),
+        Bone(glenoid, np.full(len(glenoid), 0.55 * size), np.full(len(glenoid), 0.60 * mineral), 0.5),
+    ]
+
+
+def humerus(geometry: Geometry, side: str, rng: np.random.Generator) -> list[Bone]:
+    """Head and shaft of the upper arm bone."""
+    normal = rng.standard_normal(2)
+    width, height, size = geometry.half_width_cm, geometry.lung_height_cm, geometry.half_width_cm / 13.8
+    sign = -1.0 if side == "right" else 1.0
+    raised = 1.6 * size if geometry.view == "AP" else 0.2
+    inner = width - geometry.scapula_cm
+    head = np.array([sign * (inner + 7.3 * size), 0.08 * height - raised])
+    elbow = head + [sign * (3.5 + 1.5 * normal[0]) * size, 26 * size]
+    if geometry.age < 2:
+        head = head + [0, 1.0]
+    shaft = np.linspace(head, elbow, 6)
+    mineral = geometry.bone_gain
+    ball = np.array([head, head + [0.01, 0.01]])
+    return [
+        Bone(shaft, np.full(6, 1.15 * size), np.full(6, 1.5 * mineral), 0.78),
+        Bone(ball, np.full(2, 2.3 * size), np.full(2, 1.5 * mineral), 0.72),
+    ]
+
+
+def vertebrae(geometry: Geometry, y_cm: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Per row: x of the axis, half width of a vertebral body, and number of the vertebra with its fraction."""
+    uniform = rng.random(2)
+    size = geometry.half_width_cm / 13.8
+    share = y_cm / geometry.lung_height_cm
+    half_width = (1.45 + 0.30 * np.clip(share, -0.3, 1.4)) * size**0.8
+    first = 1.75 * size**0.9 * (0.95 + 0.1 * uniform[0])
+    # Vertebrae grow downwards: the pitch is `first * exp(growth * y)`, the number its integral of 1 / pitch.
+    growth = 0.016 / size
+    number = (1 - np.exp(-growth * y_cm)) / (growth * first) + uniform[1]
+    return midline(geometry, y_cm), half_width, number
+
+
+def _arc(start: np.ndarray, middle: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """A curve of nine points through three."""
+    t = np.linspace(0, 1, 9)[:, None]
+    control = 2 * middle - 0.5 * (start + end)
+    return (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end

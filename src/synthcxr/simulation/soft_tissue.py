@@ -1,0 +1,62 @@
+"""Arms, breasts and muscle: soft parts outside the rib cage."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .kernels import project_tubes
+from .scene import Scene
+
+
+def add_arms(scene: Scene) -> None:
+    """Raise `scene.body_cm` to the length of the rays in the upper arms, which hang beside the chest."""
+    geometry = scene.geometry
+    width, size = geometry.half_width_cm, geometry.half_width_cm / 13.8
+    radius = (4.0 + 0.14 * (geometry.body_mass_index - 24) + (0.4 if geometry.sex == "male" else 0)) * size**0.9
+    radius = max(radius, 1.8)
+    edge = width + geometry.wall_cm
+    abduction = (1.5 if geometry.view == "AP" else 4.0) * size
+    for sign in (-1.0, 1.0):
+        shoulder = (sign * (1.12 * width + 0.35 * radius), 3.0 * size)
+        elbow = (sign * (edge + radius + abduction), 30 * size)
+        points = np.array([shoulder, elbow])
+        breaks = np.zeros(2, np.bool_)
+        radii = np.array([1.05 * radius, 0.9 * radius])
+        project_tubes(
+            scene.body_cm,
+            float(scene.x_cm[0]),
+            float(scene.y_cm[0]),
+            scene.pixel_cm,
+            points,
+            radii,
+            1.9 * radii,
+            breaks,
+            0.0,
+            0.8,
+        )
+
+
+def add_breasts(scene: Scene) -> None:
+    """Add the breasts, whose lower edge is sharp and whose upper edge is not, to `scene.body_cm`."""
+    geometry = scene.geometry
+    if geometry.breast_cm <= 0.3:
+        return
+    width, height = geometry.half_width_cm, geometry.lung_height_cm
+    full = min(geometry.breast_cm, 7.0)
+    wide = (0.40 + 0.02 * full) * width
+    high = (0.24 + 0.012 * full) * height
+    low = (0.70 + 0.025 * full) * height * (0.96 if geometry.supine else 1.0)
+    thick = full * (0.7 if geometry.supine else 1.0)
+    spread = 0.06 * width if geometry.supine else 0.0
+    for sign in (-1.0, 1.0):
+        centre = sign * ((0.53 * width) + spread)
+        columns = np.flatnonzero(np.abs(scene.x_cm - centre) < wide)
+        rows = np.flatnonzero((scene.y_cm > low - 1.6 * high) & (scene.y_cm < low + high))
+        if not len(columns) or not len(rows):
+            continue
+        window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        u = (scene.x_cm[window[1]] - centre)[None, :] / wide
+        v = (scene.y_cm[window[0]] - low)[:, None] / high
+        below = np.sqrt(np.maximum(1 - u * u - np.maximum(v, 0) ** 2, 0))
+        above = np.clip(1 + np.minimum(v, 0) / 1.6, 0, 1)
+        scene.body_cm[window] += (thick * below * above * above * (3 - 2 * above)).astype(np.float32)
