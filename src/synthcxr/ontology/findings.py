@@ -30,6 +30,7 @@ class Finding:
         severities (`tuple[str, ...]`): Grades that it comes in, faintest first; empty when it is not graded.
         size_cm (`tuple[float, float]`, *optional*): Smallest and largest diameter of a focal finding.
         positions (`tuple[str, ...]`): Where the tip of a device can be, `"satisfactory"` first.
+        chronic (`bool`): Whether it stays, so that a later study of the patient shows it too.
         adult_only (`bool`): Whether it is (all but) unknown in children.
         excludes (`tuple[str, ...]`): Findings that no study shows together with this one.
         excludes_same_side (`tuple[str, ...]`): Findings that cannot share a side with this one.
@@ -47,6 +48,7 @@ class Finding:
     severities: tuple[str, ...] = ()
     size_cm: tuple[float, float] | None = None
     positions: tuple[str, ...] = ()
+    chronic: bool = False
     adult_only: bool = False
     excludes: tuple[str, ...] = ()
     excludes_same_side: tuple[str, ...] = ()
@@ -99,6 +101,7 @@ _TABLE = (
         "mediastinum",
         regions=("mediastinum",),
         severities=_GRADES,
+        chronic=True,
     ),
     Finding(
         "cardiomegaly",
@@ -107,6 +110,7 @@ _TABLE = (
         parent="enlarged_cardiomediastinum",
         regions=("heart",),
         severities=_GRADES,
+        chronic=True,
     ),
     Finding("lung_opacity", "lung opacity", "lung", sided=True, bilateral=True, simulated=False, regions=_ZONES),
     Finding("lung_lesion", "lung lesion", "lung", parent="lung_opacity", sided=True, simulated=False, regions=_ZONES),
@@ -134,13 +138,21 @@ _TABLE = (
         severities=_GRADES,
     ),
     Finding("pleural_other", "other pleural abnormality", "pleura", sided=True, bilateral=True, simulated=False),
-    Finding("fracture", "fracture", "bone", sided=True, regions=("rib",), severities=("subtle", "mild", "moderate")),
+    Finding(
+        "fracture",
+        "fracture",
+        "bone",
+        sided=True,
+        regions=("rib",),
+        severities=("subtle", "mild", "moderate"),
+        chronic=True,
+    ),
     Finding("support_devices", "support devices", "device", simulated=False),
     _airspace("infiltration", "infiltration", _ZONES, excludes=("covid_19_pattern",)),
-    _focal("nodule", "pulmonary nodule", (0.6, 3.0)),
-    _focal("mass", "lung mass", (3.1, 8.0)),
-    _focal("cavity", "cavity", (1.5, 6.0)),
-    _focal("granuloma", "calcified granuloma", (0.3, 1.2)),
+    _focal("nodule", "pulmonary nodule", (0.6, 3.0), chronic=True),
+    _focal("mass", "lung mass", (3.1, 8.0), chronic=True),
+    _focal("cavity", "cavity", (1.5, 6.0), chronic=True),
+    _focal("granuloma", "calcified granuloma", (0.3, 1.2), chronic=True),
     Finding(
         "fibrosis",
         "pulmonary fibrosis",
@@ -150,10 +162,19 @@ _TABLE = (
         regions=("apex", "upper_zone", "lower_zone"),
         severities=_GRADES,
         adult_only=True,
+        chronic=True,
     ),
-    Finding("emphysema", "emphysema", "lung", regions=("lung", "upper_zone"), severities=_GRADES, adult_only=True),
-    Finding("hyperinflation", "hyperinflation", "lung", regions=("lung",), severities=_GRADES),
-    Finding("hernia", "hiatal hernia", "mediastinum", regions=("mediastinum",), severities=_GRADES),
+    Finding(
+        "emphysema",
+        "emphysema",
+        "lung",
+        regions=("lung", "upper_zone"),
+        severities=_GRADES,
+        adult_only=True,
+        chronic=True,
+    ),
+    Finding("hyperinflation", "hyperinflation", "lung", regions=("lung",), severities=_GRADES, chronic=True),
+    Finding("hernia", "hiatal hernia", "mediastinum", regions=("mediastinum",), severities=_GRADES, chronic=True),
     Finding(
         "pleural_thickening",
         "pleural thickening",
@@ -163,8 +184,9 @@ _TABLE = (
         bilateral=True,
         regions=("apex", "pleura", "costophrenic_angle"),
         severities=_GRADES,
+        chronic=True,
     ),
-    _airspace("tuberculosis", "tuberculosis", ("upper_zone", "apex"), excludes=("covid_19_pattern",)),
+    _airspace("tuberculosis", "tuberculosis", ("upper_zone", "apex"), excludes=("covid_19_pattern",), chronic=True),
     Finding(
         "covid_19_pattern",
         "COVID-19 pattern",
@@ -181,8 +203,9 @@ _TABLE = (
         regions=("aortic_arch",),
         severities=_GRADES,
         adult_only=True,
+        chronic=True,
     ),
-    Finding("scoliosis", "scoliosis", "bone", regions=("spine",), severities=_GRADES),
+    Finding("scoliosis", "scoliosis", "bone", regions=("spine",), severities=_GRADES, chronic=True),
     Finding("pneumoperitoneum", "pneumoperitoneum", "air", regions=("hemidiaphragm",), severities=_GRADES),
     Finding(
         "subcutaneous_emphysema",
@@ -203,8 +226,8 @@ _TABLE = (
         sided=True,
     ),
     _device("chest_tube", "chest tube", ("pleura",), ("satisfactory", "malpositioned"), sided=True),
-    _device("pacemaker", "pacemaker", ("chest_wall",), ("satisfactory", "malpositioned"), sided=True),
-    _device("sternotomy_wires", "sternotomy wires", ("mediastinum",)),
+    _device("pacemaker", "pacemaker", ("chest_wall",), ("satisfactory", "malpositioned"), sided=True, chronic=True),
+    _device("sternotomy_wires", "sternotomy wires", ("mediastinum",), chronic=True),
     # The rest only gives the labels of public datasets a name; new ids go to the end, so that class numbers stay.
     Finding("calcification", "calcification", "lung", sided=True, simulated=False),
     Finding(

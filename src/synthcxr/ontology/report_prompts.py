@@ -16,7 +16,6 @@ REPORT_SENTENCES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "Abnormal chest radiograph.",
             "There is an acute cardiopulmonary abnormality.",
             "The lungs are not clear.",
-            "Findings as described above.",
         ),
     ),
     "enlarged_cardiomediastinum": (
