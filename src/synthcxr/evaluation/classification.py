@@ -27,13 +27,14 @@ class ClassificationProtocol:
     Everything that decides a classification number but the scores.
 
     Args:
-        stratify_by (`str`, *optional*): Column whose values must not tell positives from negatives; only pairs within
+        stratify_by (`str`, *optional*): Column whose values must not tell positives from negatives: only pairs within
             one value count. On real images it is `"view"` unless another column is named: views are never pooled.
-        match_brightness (`bool`, *optional*, defaults to `False`): Only pairs within one quartile of the mean grey level
-            (taken within the stratum; `"view"` when no other column is named) count.
+        match_brightness (`bool`, *optional*, defaults to `False`): Count only pairs within one quartile of the mean
+            grey level, taken within the stratum (`"view"` when no other column is named).
         negatives (`str`, *optional*, defaults to `"all"`): `"all"` rows without the finding, only rows of
             `"no_finding"`, or only `"abnormal"` rows, that have another finding.
-        min_positives (`int`, *optional*, defaults to 5): A finding with fewer positive or negative patients is left out.
+        min_positives (`int`, *optional*, defaults to 5): A finding with fewer positive or negative patients is
+            left out.
         num_bootstrap (`int`, *optional*, defaults to 1000): Resamples of patients behind the intervals.
         seed (`int`, *optional*, defaults to 0): Of the resamples.
     """
@@ -100,7 +101,7 @@ def measure_classification(
     `no_finding` says what the others say together; it gets its own lines and stays out of the means.
 
     Args:
-        scores (`Mapping[str, np.ndarray]`): Per finding, one score per row of shape `(num_rows,)`; higher is more likely.
+        scores (`Mapping[str, np.ndarray]`): Per finding `(num_rows,)`; higher is more likely.
         dataset (`Dataset`): Has `labels`, and `uncertain`, `patient_id`, `view`, `origin` where they are known.
         protocol (`ClassificationProtocol`): What is compared with what.
         score_protocol (`str`): How the scores came about; opens the `protocol` of every result.
@@ -112,9 +113,7 @@ def measure_classification(
     protocol = protocol.for_dataset(dataset)
     tasks = finding_tasks(dataset, list(scores), protocol, grey_levels=grey_levels)
     if not tasks:
-        logger.warning(
-            "No finding has %d positive and negative patients; nothing is measured.", protocol.min_positives
-        )
+        logger.warning("No finding has %d positive and negative patients to measure.", protocol.min_positives)
         return []
     ranked = {finding: _ranked(task, scores[finding]) for finding, task in tasks.items()}
     in_mean = [finding for finding in tasks if finding != "no_finding"]

@@ -47,10 +47,10 @@ def image_report_retrieval(
     Recall at `k` and median rank of an image's report among all reports, and of a report's image among all images.
 
     Args:
-        model (`str`, `Path`, `PreTrainedModel`, `Encoder` or `Embeddings`): The model, or what it made of this dataset.
+        model (`str`, `Path`, `PreTrainedModel`, `Encoder` or `Embeddings`): The model, or this dataset embedded.
         dataset (`Dataset`): Has `image` (unless embeddings are given) and the text column.
         ks (sequence of `int`, *optional*, defaults to `(1, 5, 10)`): Cut-offs.
-        text_column (`str`, *optional*, defaults to `"report"`): Column of the texts; rows with an empty one are left out.
+        text_column (`str`, *optional*, defaults to `"report"`): Column of the texts; rows without one are left out.
         num_bootstrap (`int`, *optional*, defaults to 1000): Resamples of the patients whose images or reports ask; the
             pool stays as it is. 0 for no intervals.
         seed (`int`, *optional*, defaults to 0): Of the resamples.
@@ -86,17 +86,14 @@ def measure_retrieval(
     """The same with the resampled values, for paired comparisons."""
     if not ks or min(ks) < 1:
         raise ValueError(f"ks is {tuple(ks)}; expected whole numbers from 1.")
-    texts = [" ".join((text or "").split()) for text in column_values(dataset, text_column)]
-    rows = np.array([index for index, text in enumerate(texts) if text], dtype=np.int64)
+    texts = [text or "" for text in column_values(dataset, text_column)]
+    rows = np.array([index for index, text in enumerate(texts) if text.strip()], dtype=np.int64)
     if not len(rows):
         raise ValueError(f"No row has a text in {text_column!r}; retrieval needs reports.")
     if len(rows) < len(texts):
         logger.warning("%d of %d rows have no text and are left out of retrieval.", len(texts) - len(rows), len(texts))
     embeddings = as_embeddings(model, dataset, **encoder_options)
-    # Sorted, so that nothing depends on the order of the rows.
-    reports = sorted({texts[row] for row in rows})
-    place = {report: index for index, report in enumerate(reports)}
-    report_of_image = np.array([place[texts[row]] for row in rows])
+    reports, report_of_image = merge_reports([texts[row] for row in rows])
     image_ranks, report_ranks = retrieval_ranks(
         embeddings.image_embeds[rows], embeddings.texts(reports), report_of_image
     )
@@ -145,6 +142,21 @@ def retrieval_ranks(
         _first_relevant_rank(image_embeds, report_embeds, report_of_image, report_index),
         _first_relevant_rank(report_embeds, image_embeds, report_index, report_of_image),
     )
+
+
+def merge_reports(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """
+    Distinct reports (white space aside), sorted so that the order of rows does not matter, and the report of each row.
+
+    Returns:
+        `tuple[list[str], np.ndarray]`: `num_reports` texts as they stand in the rows; indices of shape `(num_rows,)`.
+    """
+    written: dict[str, str] = {}
+    keys = [" ".join(text.split()) for text in texts]
+    for key, text in zip(keys, texts, strict=True):
+        written[key] = min(text, written.get(key, text))
+    place = {key: index for index, key in enumerate(sorted(written))}
+    return [written[key] for key in place], np.array([place[key] for key in keys])
 
 
 def _first_relevant_rank(

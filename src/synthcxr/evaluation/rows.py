@@ -26,8 +26,8 @@ class Truth:
     Args:
         present (`np.ndarray` of shape `(num_rows, num_findings)`): True where the finding is surely present; columns
             follow `FINDING_IDS`.
-        uncertain (`np.ndarray` of shape `(num_rows, num_findings)`): True where it is hedged. For `no_finding` these are
-            the rows of which nothing is sure: only hedged findings, or no label at all.
+        uncertain (`np.ndarray` of shape `(num_rows, num_findings)`): True where it is hedged. For `no_finding` that
+            is every row of which nothing is sure: only hedged findings, or no label at all.
     """
 
     present: np.ndarray

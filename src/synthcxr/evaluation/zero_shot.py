@@ -56,7 +56,7 @@ def zero_shot_classification(
     findings apart there. Prefer AUROC to threshold metrics; those need a `validation` split.
 
     Args:
-        model (`str`, `Path`, `PreTrainedModel`, `Encoder` or `Embeddings`): The model, or what it made of this dataset.
+        model (`str`, `Path`, `PreTrainedModel`, `Encoder` or `Embeddings`): The model, or this dataset embedded.
         dataset (`Dataset`): Has `image` (unless embeddings are given) and `labels`; all rows of one `origin`.
         findings (sequence of `str`, *optional*): Ids of the ontology; all that the dataset labels by default.
         prompt_set (`str` or sequence of `str`, *optional*, defaults to `"name"`): One or several of
@@ -145,7 +145,7 @@ def zero_shot_scores(
     One score per finding and row; higher is more likely. Scores of different findings are not comparable.
 
     Args:
-        model (`str`, `Path`, `PreTrainedModel`, `Encoder` or `Embeddings`): The model, or what it made of this dataset.
+        model (`str`, `Path`, `PreTrainedModel`, `Encoder` or `Embeddings`): The model, or this dataset embedded.
         dataset (`Dataset`): Has `image`, unless embeddings are given.
         findings (sequence of `str`, *optional*): Ids of the ontology; all that the dataset labels by default.
         prompt_set (`str`, *optional*, defaults to `"name"`): One of `ontology.prompts.PROMPT_SETS`.

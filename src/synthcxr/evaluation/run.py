@@ -1,0 +1,115 @@
+"""Named tasks on a model and datasets: every dataset embedded once, one `results.json`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from datasets import Dataset, load_dataset
+from transformers import PreTrainedModel, ProcessorMixin
+
+from . import retrieval, zero_shot
+from .encoder import Embeddings, Encoder, embed_dataset, load_encoder
+from .results import Result, merge_results, read_results, write_results
+from .rows import column_values, dataset_digest, single_origin
+
+
+logger = logging.getLogger(__name__)
+
+TASKS = (zero_shot.TASK, retrieval.TASK)
+RESULTS_NAME = "results.json"
+
+
+def evaluate(
+    model: str | Path | PreTrainedModel | Encoder,
+    datasets: Mapping[str, Dataset | str | Path] | Sequence[str | Path],
+    *,
+    output_dir: str | Path,
+    tasks: Sequence[str] | None = None,
+    split: str = "test",
+    prompt_sets: Sequence[str] | None = None,
+    num_bootstrap: int = 1000,
+    seed: int = 0,
+    batch_size: int = 64,
+    processor: ProcessorMixin | None = None,
+    device: str | None = None,
+    progress: bool = True,
+) -> list[Result]:
+    """
+    Run tasks on datasets and bring `output_dir/results.json` up to date.
+
+    Real images are measured more than once: within view, and within view and brightness; against every row without the
+    finding, and against the rows without any. Other results in the file stay, unless they are of rows that changed.
+
+    Args:
+        model (`str`, `Path`, `PreTrainedModel` or `Encoder`): What to measure.
+        datasets (mapping from names to datasets or folders, or sequence of folders or Hub ids): What to measure it on.
+            Without names, a folder's own name is its name.
+        output_dir (`str` or `Path`): Gets `results.json`.
+        tasks (sequence of `str`, *optional*): Of [`TASKS`]; by default all, retrieval only where there are reports.
+        split (`str`, *optional*, defaults to `"test"`): Split of the datasets that are loaded here.
+        prompt_sets (sequence of `str`, *optional*): For zero-shot classification; `("name",)` by default.
+        num_bootstrap (`int`, *optional*, defaults to 1000): Resamples of patients; 0 for no intervals.
+        seed (`int`, *optional*, defaults to 0): Of the resamples.
+        batch_size (`int`, *optional*, defaults to 64): Images or texts embedded at once.
+        processor (`ProcessorMixin`, *optional*): Of a model that is passed as an object.
+        device (`str`, *optional*): Where to run.
+        progress (`bool`, *optional*, defaults to `True`): Show progress bars.
+
+    Returns:
+        `list[Result]`: Those of this call.
+
+    Raises:
+        ValueError: On an unknown task, a dataset that a named task cannot be run on, or when nothing can be measured.
+    """
+    for task in tasks or ():
+        if task not in TASKS:
+            raise ValueError(f"task is {task!r}; expected one of {', '.join(TASKS)}.")
+    sources = datasets if isinstance(datasets, Mapping) else _named(datasets)
+    path = Path(output_dir) / RESULTS_NAME
+    old = read_results(path) if path.exists() else []
+    encoder = load_encoder(model, processor, batch_size=batch_size, device=device)
+    results: list[Result] = []
+    for name, source in sources.items():
+        dataset = source if isinstance(source, Dataset) else load_dataset(str(source), split=split)
+        logger.info("%s: %d rows", name, len(dataset))
+        embeddings = embed_dataset(encoder, dataset, batch_size=batch_size, progress=progress)
+        common = {"num_bootstrap": num_bootstrap, "seed": seed, "dataset_name": name}
+        common["dataset_revision"] = dataset_digest(dataset)
+        if tasks is None or zero_shot.TASK in tasks:
+            for variant in _zero_shot_variants(dataset):
+                results += zero_shot.zero_shot_classification(
+                    embeddings, dataset, prompt_set=prompt_sets or "name", **variant, **common
+                )
+        if (tasks is None and _has_reports(dataset)) or (tasks and retrieval.TASK in tasks):
+            results += retrieval.image_report_retrieval(embeddings, dataset, **common)
+    if not results:
+        raise ValueError(f"Nothing could be measured on {', '.join(sources)}: too few labels and no reports.")
+    write_results(path, merge_results(old, results))
+    return results
+
+
+def _named(datasets: Sequence[str | Path]) -> dict[str, str | Path]:
+    named: dict[str, str | Path] = {}
+    for source in datasets:
+        folder = Path(source)
+        name = folder.resolve().name if folder.is_dir() else str(source)
+        if name in named:
+            raise ValueError(f"Two datasets are named {name!r}: {named[name]} and {source}; rename one folder.")
+        named[name] = source
+    return named
+
+
+def _zero_shot_variants(dataset: Dataset) -> list[dict[str, str | bool]]:
+    if single_origin(dataset) != "real":
+        return [{}]
+    return [
+        {"match_brightness": matched, "negatives": negatives}
+        for negatives in ("all", "no_finding")
+        for matched in (False, True)
+    ]
+
+
+def _has_reports(dataset: Dataset) -> bool:
+    return "report" in dataset.column_names and any(text and text.strip() for text in column_values(dataset, "report"))
