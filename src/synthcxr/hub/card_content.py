@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ Content = dict[str, Any]
 
 _TASK_TYPES = {"zero_shot_classification": "zero-shot-image-classification"}
 _MAX_SOURCES = 12
+_SIMULATION = f"synthcxr {version('synthcxr')} simulation, Apache-2.0"
 _USUAL_ARGUMENTS = (
     *("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps"),
     *("weight_decay", "warmup_steps", "lr_scheduler_type", "optim", "bf16", "seed"),
@@ -29,24 +31,12 @@ _HOST_ARGUMENTS = ("output_dir", "logging_dir", "run_name", "hub_token", "hub_mo
 
 
 def result_groups(results: Sequence[Result]) -> list[Content]:
-    """Results that share task, dataset, revision and protocol, one table each, in order of appearance."""
-    groups: dict[tuple[str, ...], Content] = {}
+    """Results that share task, dataset, revision and protocol, in order of appearance: a table by subject each."""
+    groups: dict[tuple[str, ...], list[Result]] = {}
     for result in results:
         key = (result.task, result.dataset, result.dataset_revision or "", result.protocol)
-        group = groups.setdefault(
-            key,
-            {
-                "task": _words(result.task),
-                "dataset": result.dataset,
-                "revision": result.dataset_revision,
-                "protocol": result.protocol,
-                "rows": [],
-            },
-        )
-        interval = "" if result.ci_low is None else f"{result.ci_low:.3f} to {result.ci_high:.3f}"
-        row = {"metric": _metric(result), "value": result.value, "interval": interval}
-        group["rows"].append(row | {"num_samples": result.num_samples, "seed": result.seed})
-    return list(groups.values())
+        groups.setdefault(key, []).append(result)
+    return [_result_group(group) for group in groups.values()]
 
 
 def model_index_entries(results: Sequence[Result]) -> list[EvalResult]:
@@ -67,9 +57,18 @@ def model_index_entries(results: Sequence[Result]) -> list[EvalResult]:
     ]
 
 
-def composition(statistics_per_split: Mapping[str, SplitStatistics], *, name: str = "") -> Content:
-    """Rows of a dataset by split, origin and source."""
-    splits = statistics_per_split
+def composition(
+    splits: Mapping[str, SplitStatistics], *, name: str = "", licenses: Mapping[str, str] | None = None
+) -> Content:
+    """
+    Rows of a dataset by split, origin and source.
+
+    Args:
+        splits (`Mapping[str, SplitStatistics]`): Counts per split.
+        name (`str`, *optional*): Name of the dataset.
+        licenses (`Mapping[str, str]`, *optional*): Licence per source; simulated rows are the simulation's.
+    """
+    licenses = licenses or {}
     origins = [
         origin
         for origin in ("real", "simulated", "synthetic", None)
@@ -93,21 +92,26 @@ def composition(statistics_per_split: Mapping[str, SplitStatistics], *, name: st
             for split_name, split in splits.items()
         ],
         "sources": [
-            {"origin": origin or "not stated", "name": source or "not stated", "num_rows": count}
+            {
+                "origin": origin or "not stated",
+                "name": source or "not stated",
+                "license": licenses.get(source or "", _SIMULATION if origin == "simulated" else "not stated"),
+                "num_rows": count,
+            }
             for (origin, source), count in ranked[:_MAX_SOURCES]
         ],
         "num_more_sources": len(ranked[_MAX_SOURCES:]),
     }
 
 
-def dataset_content(splits: Mapping[str, SplitStatistics]) -> Content:
-    """Everything that a dataset card counts."""
+def dataset_content(splits: Mapping[str, SplitStatistics], *, licenses: Mapping[str, str] | None = None) -> Content:
+    """Everything that a dataset card counts; `licenses` as for [`composition`]."""
     present = [finding for finding in FINDING_IDS if any(_states(split, finding) for split in splits.values())]
     return {
         "splits": list(splits),
         "first_split": next(iter(splits)),
         "num_rows": sum(split.num_rows for split in splits.values()),
-        "composition": composition(splits),
+        "composition": composition(splits, licenses=licenses),
         "people": _people(splits),
         "findings": [{"finding": finding, "counts": _finding_counts(splits, finding)} for finding in present],
         "absent_findings": [finding for finding in FINDING_IDS if finding not in present] if present else [],
@@ -145,6 +149,42 @@ def training_content(record: Mapping[str, Any]) -> Content:
         "training_facts": [(name, value) for name, value in facts.items() if value not in (None, "")],
         "arguments": sorted((chosen | _changed_settings(settings)).items()),
     }
+
+
+def _result_group(group: Sequence[Result]) -> Content:
+    columns = list(dict.fromkeys(result.metric_name for result in group if result.subject))
+    subjects: dict[str, dict[str, Result]] = {}
+    for result in group:
+        if result.subject:
+            subjects.setdefault(result.subject, {})[result.metric_name] = result
+    first = group[0]
+    return {
+        "task": _words(first.task),
+        "dataset": first.dataset,
+        "revision": first.dataset_revision,
+        "protocol": first.protocol,
+        "seeds": ", ".join(str(seed) for seed in sorted({result.seed for result in group})),
+        "overall": [
+            {"metric": _words(result.metric_name), "value": _interval(result), "num_samples": result.num_samples}
+            for result in group
+            if not result.subject
+        ],
+        "columns": [_words(name) for name in columns],
+        "subjects": [
+            {
+                "name": _words(name),
+                "numbers": [_interval(found[column]) if column in found else None for column in columns],
+                "num_samples": max(result.num_samples for result in found.values()),
+            }
+            for name, found in subjects.items()
+        ],
+    }
+
+
+def _interval(result: Result) -> str:
+    """The number, and its 95 % interval in brackets."""
+    number = f"{result.value:.3f}" if abs(result.value) < 100 else f"{result.value:,.1f}"
+    return number if result.ci_low is None else f"{number} ({result.ci_low:.3g} to {result.ci_high:.3g})"
 
 
 def _metric(result: Result) -> str:

@@ -99,6 +99,7 @@ def render_dataset_card(
     repo_id: str = PLACEHOLDER,
     results: Sequence[Result] = (),
     license: str | None = None,
+    source_licenses: Mapping[str, str] | None = None,
 ) -> DatasetCard:
     """
     Render the card of a dataset folder. The metadata of its `README.md` (`configs`, `dataset_info` ...) are kept.
@@ -109,6 +110,8 @@ def render_dataset_card(
         results (`Sequence[Result]`): Measurements of the dataset itself, such as its fidelity.
         license (`str`, *optional*):
             As the Hub spells it. `"apache-2.0"` when every row is simulated; otherwise it must be given.
+        source_licenses (`Mapping[str, str]`, *optional*):
+            Per value of the column `source`, the licence of that generator or collection.
 
     Returns:
         `DatasetCard`: The card.
@@ -117,7 +120,7 @@ def render_dataset_card(
         ValueError: When the folder holds no dataset, or its licence cannot be known.
     """
     splits = describe_dataset(path)
-    content = dataset_content(splits)
+    content = dataset_content(splits, licenses=source_licenses)
     if license is None:
         if not content["simulated_only"]:
             raise ValueError(f"{path} has rows that are not simulated; pass their license.")

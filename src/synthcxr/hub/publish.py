@@ -121,7 +121,7 @@ def refuse_pickles(path: str | Path) -> None:
         )
         if file.suffix.lower() in _PICKLES and not resuming:
             raise ValueError(
-                f"{file} may hold a pickle, which runs code when loaded; save the weights as safetensors and remove it."
+                f"{file} may hold a pickle, which runs code when loaded; keep the weights as safetensors."
             )
 
 
