@@ -7,6 +7,7 @@ people are imaged otherwise (lying, by mobile devices), not because of what the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,7 @@ def brightness_baseline(
     if statistic not in _STATISTICS:
         raise ValueError(f"statistic is {statistic!r}; expected one of {', '.join(_STATISTICS)}.")
     if values is None:
-        batches = image_batches(dataset, _BATCH_SIZE)
-        values = np.array([_STATISTICS[statistic](image) for batch in batches for image in batch])
+        values = _statistic(dataset, _STATISTICS[statistic])
     return _results(dataset, values, f"score={statistic}", protocol, dataset_name, dataset_revision)
 
 
@@ -89,6 +89,10 @@ def mean_horizontal_gradient(image: Image) -> float:
 _STATISTICS = {"mean_grey_level": mean_grey_level, "mean_horizontal_gradient": mean_horizontal_gradient}
 
 
+def _statistic(dataset: Dataset, function: Callable[[Image], float]) -> np.ndarray:
+    return np.array([function(image) for batch in image_batches(dataset, _BATCH_SIZE) for image in batch])
+
+
 def _results(
     dataset: Dataset,
     values: np.ndarray,
@@ -100,9 +104,7 @@ def _results(
     protocol = protocol or ClassificationProtocol()
     options: dict[str, Any] = {"score_protocol": score_protocol}
     if protocol.match_brightness:
-        options["grey_levels"] = np.array(
-            [mean_grey_level(row) for batch in image_batches(dataset, 64) for row in batch]
-        )
+        options["grey_levels"] = _statistic(dataset, mean_grey_level)
     scores = dict.fromkeys(labelled_findings(dataset), values)
     measured = measure_classification(scores, dataset, protocol, **options)
     title, revision = dataset_title(dataset, name), revision or dataset_digest(dataset)

@@ -10,7 +10,7 @@ from datasets import Dataset, load_dataset
 from transformers import PreTrainedModel, ProcessorMixin
 
 from . import retrieval, zero_shot
-from .encoder import Embeddings, Encoder, embed_dataset, load_encoder
+from .encoder import Encoder, embed_dataset, load_encoder
 from .results import Result, merge_results, read_results, write_results
 from .rows import column_values, dataset_digest, single_origin
 
