@@ -1,0 +1,164 @@
+"""Wires, tubes, vessels and septa: path lengths through bent cylinders."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+_MIN_RADIUS_PIXELS = 0.75  # thinner cylinders are widened to this and thinned in depth, which keeps their area
+
+
+def stroke_chord(
+    x_cm: np.ndarray,
+    y_cm: np.ndarray,
+    points: np.ndarray,
+    radii: np.ndarray | float,
+    *,
+    starts: np.ndarray | None = None,
+) -> np.ndarray:
+    """
+    Path length through the union of round cylinders along polylines.
+
+    Where strokes overlap the longest path counts: bends and crossings show no beads. A cylinder thinner than a pixel
+    keeps its cross-section (its total attenuation) and not its width.
+
+    Args:
+        x_cm, y_cm (`np.ndarray` of shape `(width,)` and `(height,)`): Evenly spaced coordinates of the window.
+        points (`np.ndarray` of shape `(num_points, 2)`): Vertices `(x, y)` in cm.
+        radii (`np.ndarray` of shape `(num_points,)` or `float`): Radius at each vertex.
+        starts (`np.ndarray`, *optional*): Indices at which a new polyline begins; `None` for a single one.
+
+    Returns:
+        `np.ndarray` of shape `(height, width)`, float32: Chord in cm.
+    """
+    points = np.ascontiguousarray(points, dtype=np.float64)
+    widths = np.broadcast_to(np.asarray(radii, dtype=np.float64), (len(points),)).copy()
+    breaks = np.zeros(len(points), dtype=np.bool_)
+    if starts is not None:
+        breaks[starts] = True
+    pixel = float(abs(x_cm[1] - x_cm[0])) if len(x_cm) > 1 else 1.0
+    out = np.zeros((len(y_cm), len(x_cm)), dtype=np.float32)
+    _paint(out, float(x_cm[0]), float(y_cm[0]), pixel, points, widths, breaks, _MIN_RADIUS_PIXELS * pixel)
+    return out
+
+
+def smooth_curve(controls: np.ndarray, *, step_cm: float = 0.4) -> np.ndarray:
+    """
+    Pass a smooth curve (centripetal-like Catmull-Rom) through control points.
+
+    Args:
+        controls (`np.ndarray` of shape `(num_controls, 2)`): Points in cm.
+        step_cm (`float`, *optional*, defaults to 0.4): About the length of a segment; the same at every image size.
+
+    Returns:
+        `np.ndarray` of shape `(num_points, 2)`: The curve, both ends included.
+    """
+    controls = np.asarray(controls, dtype=np.float64)
+    padded = np.vstack([2 * controls[0] - controls[1], controls, 2 * controls[-1] - controls[-2]])
+    pieces = []
+    for index in range(len(controls) - 1):
+        p0, p1, p2, p3 = padded[index : index + 4]
+        count = max(2, int(np.ceil(np.hypot(*(p2 - p1)) / step_cm)))
+        t = (np.arange(count) / count)[:, None]
+        pieces.append(
+            0.5
+            * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3)
+        )
+    return np.vstack([*pieces, controls[-1:]])
+
+
+def wander(points: np.ndarray, rng: np.random.Generator, *, amplitude_cm: float) -> np.ndarray:
+    """Bend a polyline `(num_points, 2)` by three slow random waves across its course; always nine draws."""
+    phases, weights, rates = rng.random(3) * 2 * np.pi, rng.normal(size=3), 0.5 + rng.random(3) * 2.5
+    direction = np.gradient(points, axis=0)
+    normal = np.stack([-direction[:, 1], direction[:, 0]], axis=1)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    t = np.linspace(0.0, 1.0, len(points))
+    offset = sum(
+        w * np.sin(2 * np.pi * rate * t + phase) for w, rate, phase in zip(weights, rates, phases, strict=True)
+    )
+    return points + normal * (amplitude_cm * 0.6 * offset)[:, None]
+
+
+def branching_tree(
+    root: tuple[float, float],
+    direction: float,
+    rng: np.random.Generator,
+    *,
+    radius_cm: float,
+    length_cm: float,
+    generations: int = 4,
+    spread: float = 0.55,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    Grow a forked tree of airways or vessels.
+
+    Args:
+        root (`tuple[float, float]`): Where it starts, in cm.
+        direction (`float`): Radians of the first branch.
+        rng (`np.random.Generator`): Its number of draws depends on `generations` alone.
+        radius_cm, length_cm (`float`): Of the first branch; each generation is about 0.75 of the one before.
+        generations (`int`, *optional*, defaults to 4): Doublings.
+        spread (`float`, *optional*, defaults to 0.55): Radians between a branch and its parent.
+
+    Returns:
+        `tuple[np.ndarray, np.ndarray, np.ndarray]`: Points, radii and starts as `stroke_chord` wants them.
+    """
+    points, radii, starts = [], [], []
+    branches = [(np.asarray(root, dtype=np.float64), direction, radius_cm, length_cm)]
+    for _ in range(generations):
+        following = []
+        jitter = rng.normal(size=(len(branches), 4))
+        for (origin, angle, radius, length), draw in zip(branches, jitter, strict=True):
+            span = length * (1.0 + 0.2 * draw[0])
+            bend = angle + 0.25 * draw[1]
+            middle = origin + 0.5 * span * np.array([np.cos(angle), np.sin(angle)])
+            end = middle + 0.5 * span * np.array([np.cos(bend), np.sin(bend)])
+            starts.append(len(points))
+            points += [origin, middle, end]
+            radii += [radius, 0.92 * radius, 0.82 * radius]
+            for sign, turn in ((1, draw[2]), (-1, draw[3])):
+                following.append((end, bend + sign * spread * (1 + 0.3 * turn), 0.76 * radius, 0.78 * length))
+        branches = following
+    return np.array(points), np.array(radii), np.array(starts)
+
+
+@njit(cache=True, fastmath=True)
+def _paint(
+    out: np.ndarray,
+    x0: float,
+    y0: float,
+    pixel: float,
+    points: np.ndarray,
+    radii: np.ndarray,
+    breaks: np.ndarray,
+    min_radius: float,
+) -> None:
+    height, width = out.shape
+    for index in range(len(points) - 1):
+        if breaks[index + 1]:
+            continue
+        ax, ay = points[index]
+        bx, by = points[index + 1]
+        ra, rb = radii[index], radii[index + 1]
+        reach = max(ra, rb, min_radius)
+        left = max(int(np.ceil((min(ax, bx) - reach - x0) / pixel)), 0)
+        right = min(int(np.floor((max(ax, bx) + reach - x0) / pixel)), width - 1)
+        top = max(int(np.ceil((min(ay, by) - reach - y0) / pixel)), 0)
+        bottom = min(int(np.floor((max(ay, by) + reach - y0) / pixel)), height - 1)
+        ux, uy = bx - ax, by - ay
+        norm = ux * ux + uy * uy + 1e-12
+        for row in range(top, bottom + 1):
+            py = y0 + row * pixel - ay
+            for column in range(left, right + 1):
+                px = x0 + column * pixel - ax
+                t = min(max((px * ux + py * uy) / norm, 0.0), 1.0)
+                dx, dy = px - t * ux, py - t * uy
+                radius = ra + t * (rb - ra)
+                wide = max(radius, min_radius)
+                square = wide * wide - dx * dx - dy * dy
+                if square > 0.0:
+                    chord = 2.0 * np.sqrt(square) * (radius / wide) ** 2
+                    if chord > out[row, column]:
+                        out[row, column] = chord
