@@ -86,10 +86,10 @@ def test_a_killed_run_goes_on_to_the_same_weights(finished, pairs_folder, tmp_pa
 
 
 def test_shuffled_pairs_keep_the_texts_and_lose_the_pairing(pairs_folder, tmp_path):
-    from synthcxr.training.pretrain import _load_splits
+    from synthcxr.training.pretrain import load_splits
 
-    paired, _ = _load_splits(arguments(pairs_folder, tmp_path)[0])
-    shuffled, _ = _load_splits(arguments(pairs_folder, tmp_path, "--shuffle-pairs")[0])
+    paired, _ = load_splits(arguments(pairs_folder, tmp_path)[0])
+    shuffled, _ = load_splits(arguments(pairs_folder, tmp_path, "--shuffle-pairs")[0])
     assert paired["id"] == shuffled["id"]
     assert sorted(paired["report"]) == sorted(shuffled["report"])
     assert all(before != after for before, after in zip(paired["report"], shuffled["report"], strict=True))

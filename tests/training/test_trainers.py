@@ -3,7 +3,7 @@ from transformers import PreTrainedModel
 
 from synthcxr.data.collators import DrawnDataset
 from synthcxr.training.arguments import PretrainingArguments, PretrainingScriptArguments, parse_arguments
-from synthcxr.training.pretrain import _load_splits, build_model, build_trainer
+from synthcxr.training.pretrain import build_model, build_trainer, load_splits
 
 
 @pytest.fixture
@@ -13,8 +13,8 @@ def trainer(pairs_folder, tmp_path):
     script_args, training_args = parse_arguments(
         [PretrainingScriptArguments, PretrainingArguments], flags, program="pretrain"
     )
-    train, validation = _load_splits(script_args)
-    model, processor = build_model(script_args, texts=train["report"])
+    train, validation = load_splits(script_args)
+    model, processor = build_model(script_args, texts=train["report"], seed=0)
     return build_trainer(model, processor, train, validation, script_args, training_args)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset, concatenate_datasets
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..data.collators import DrawnDataset, PairCollator
@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 MODEL_TYPES = {"convirt": (ConvirtConfig, ConvirtModel), "cxr_clip": (CxrClipConfig, CxrClipModel)}
 RECORD_NAME = "pretraining.json"
+DEFAULT_IMAGE_SIZE = 224  # of towers, such as a ResNet, whose configuration names none
 
 # Settings that say where and how often a run reports, not what it learns: changing them does not make another run.
 _REPORTING = {"output_dir", "logging_steps", "disable_tqdm", "report_to", "run_name", "resume_from_checkpoint"}
@@ -66,14 +67,14 @@ def pretrain(script_args: PretrainingScriptArguments, training_args: Pretraining
             pairs.
     """
     output_dir = Path(training_args.output_dir)
-    train, validation = _load_splits(script_args)
+    train, validation = load_splits(script_args)
     request = _request(script_args, training_args, train)
     record = _check_previous(output_dir, request)
     if record is not None and record["finished"]:
         logger.warning("%s already holds this run; it is reused.", output_dir)
         return record
 
-    model, processor = build_model(script_args, texts=train.unique(script_args.text_column))
+    model, processor = build_model(script_args, texts=train.unique(script_args.text_column), seed=training_args.seed)
     output_dir.mkdir(parents=True, exist_ok=True)
     record = {"request": request, "num_pairs": len(train), "num_parameters": model.num_parameters(), "finished": False}
     write_json(output_dir / RECORD_NAME, record)
@@ -99,15 +100,19 @@ def pretrain(script_args: PretrainingScriptArguments, training_args: Pretraining
     return record
 
 
-def build_model(script_args: PretrainingScriptArguments, *, texts: list[str]) -> tuple[PreTrainedModel, CxrProcessor]:
+def build_model(
+    script_args: PretrainingScriptArguments, *, texts: list[str], seed: int
+) -> tuple[PreTrainedModel, CxrProcessor]:
     """
     A model and its processor: from a checkpoint, from two pre-trained towers, or fresh with a tokenizer of its own.
 
     Args:
         script_args (`PretrainingScriptArguments`): Says which of the three.
         texts (`list[str]`): Reports that a fresh tokenizer is trained on.
+        seed (`int`): Of the fresh weights.
     """
     config_class, model_class = MODEL_TYPES[script_args.model_type]
+    set_seed(seed)
     if script_args.model_name_or_path:
         model = model_class.from_pretrained(script_args.model_name_or_path)
         return model, CxrProcessor.from_pretrained(script_args.model_name_or_path)
@@ -121,7 +126,7 @@ def build_model(script_args: PretrainingScriptArguments, *, texts: list[str]) ->
         model = model_class(make_config(vocab_size=len(tokenizer)))
     tokenizer.model_max_length = script_args.max_text_length
     vision_config = model.config.vision_config
-    size = script_args.image_size or getattr(vision_config, "image_size", None) or model.config.image_size
+    size = script_args.image_size or getattr(vision_config, "image_size", DEFAULT_IMAGE_SIZE)
     image_processor = CxrImageProcessor(
         size=size,
         num_channels=vision_config.num_channels,
@@ -168,7 +173,9 @@ def build_trainer(
     )
 
 
-def _load_splits(script_args: PretrainingScriptArguments) -> tuple[Dataset, Dataset | None]:
+def load_splits(script_args: PretrainingScriptArguments) -> tuple[Dataset, Dataset | None]:
+    """The training pairs and, where there are any, the validation pairs of all datasets together."""
+
     def load(split: str, *, limit: int | None) -> Dataset | None:
         parts = [
             load_pairs(name, split=split, revision=script_args.dataset_revision, optional=split != "train")
