@@ -19,7 +19,8 @@ from matplotlib.patches import Rectangle
 from transformers import PreTrainedModel, ProcessorMixin
 
 from ..ontology import FINDINGS
-from .classification import ClassificationProtocol, finding_tasks, measure_classification
+from .bootstrap import Estimate
+from .classification import ClassificationProtocol, FindingTask, finding_tasks, measure_classification
 from .metrics import roc_curve
 from .results import write_whole
 from .rows import column_values, dataset_title, single_origin
@@ -89,9 +90,7 @@ def plot_roc(
             left.plot(grid, np.mean(in_mean, axis=0), color=_ACCENT, linewidth=2, label=label)
             left.legend(loc="lower right", frameon=False)
         left.plot([0, 1], [0, 1], color=_INK, linewidth=0.6, linestyle=":")
-        left.set(
-            xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.005), aspect="equal"
-        )
+        left.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal", xlim=(0, 1), ylim=(0, 1))
         left.set_title(title or dataset_title(dataset, None))
         _draw_intervals(right, ordered, tasks, estimates)
         _finish(figure, dataset, path, "strata: " + (protocol.describe().partition("; ")[0].partition("=")[2]))
@@ -201,7 +200,7 @@ def _finish(figure: Figure, dataset: Dataset, path: str | Path, note: str) -> No
 
 
 def _draw_intervals(
-    axis: Axes, ordered: Sequence[str], tasks: Mapping[str, Any], estimates: Mapping[str, Any]
+    axis: Axes, ordered: Sequence[str], tasks: Mapping[str, FindingTask], estimates: Mapping[str, Estimate]
 ) -> None:
     for place, finding in enumerate(ordered):
         estimate = estimates[f"auroc/{finding}"]

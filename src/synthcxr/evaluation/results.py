@@ -119,13 +119,18 @@ class Measured:
 
 def write_results(path: str | Path, results: Iterable[Result]) -> Path:
     """Write `results.json` in one step: the file is never half written, and never holds NaN."""
+    text = json.dumps([asdict(result) for result in results], indent=2, allow_nan=False) + "\n"
+    return write_whole(path, text.encode())
+
+
+def write_whole(path: str | Path, content: bytes) -> Path:
+    """Write a file in one step: beside its place, then moved there, so that readers see the old or the new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps([asdict(result) for result in results], indent=2, allow_nan=False) + "\n"
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
         # mkstemp makes the file private; results are to be read by whoever may read the folder.
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 from transformers import PreTrainedModel, ProcessorMixin
 
+from ..data.pairs import load_pairs
 from . import retrieval, zero_shot
 from .encoder import Encoder, embed_dataset, load_encoder
 from .results import Result, merge_results, read_results, write_results
@@ -72,7 +73,7 @@ def evaluate(
     encoder = load_encoder(model, processor, batch_size=batch_size, device=device)
     results: list[Result] = []
     for name, source in sources.items():
-        dataset = source if isinstance(source, Dataset) else load_dataset(str(source), split=split)
+        dataset = source if isinstance(source, Dataset) else load_pairs(source, split)
         logger.info("%s: %d rows", name, len(dataset))
         embeddings = embed_dataset(encoder, dataset, batch_size=batch_size, progress=progress)
         common = {"num_bootstrap": num_bootstrap, "seed": seed, "dataset_name": name}
