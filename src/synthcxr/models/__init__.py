@@ -1,0 +1,99 @@
+"""
+Portable models: every other file here is copied to the Hub with the weights, and works there without this package.
+
+`import synthcxr` makes the Auto classes of `transformers` know these models. Importing `transformers` takes a second
+and its Auto classes five, so that happens the way `transformers` lists its own models: by name, resolved on first use.
+The names can only be entered once the tables exist, and Python's way to hear of that is a finder on `sys.meta_path`
+(PEP 451). This one finds nothing itself: it asks the others, and has the module call back when it has run. Importing
+our classes from there would be simpler and wrong: half of `transformers` is being imported at that moment.
+"""
+
+import importlib
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+
+_EXPORTS = {
+    "ConvirtConfig": "configuration_convirt",
+    "ConvirtModel": "modeling_convirt",
+    "CxrClipConfig": "configuration_cxr_clip",
+    "CxrClipModel": "modeling_cxr_clip",
+    "CxrImageProcessor": "image_processing_cxr",
+    "CxrProcessor": "processing_cxr",
+    "ImageReportOutput": "modeling_outputs",
+    "info_nce_loss": "loss_contrastive",
+    "sigmoid_loss": "loss_contrastive",
+}
+_CONFIGS = {"convirt": "ConvirtConfig", "cxr_clip": "CxrClipConfig"}
+_MODELS = {"convirt": "ConvirtModel", "cxr_clip": "CxrClipModel"}
+_AUTO = "transformers.models.auto."
+# Module -> its tables, from model type to class name.
+_TABLES = {
+    f"{_AUTO}configuration_auto": {"CONFIG_MAPPING_NAMES": _CONFIGS},
+    f"{_AUTO}modeling_auto": {
+        "MODEL_MAPPING_NAMES": _MODELS,
+        "MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES": _MODELS,
+    },
+    f"{_AUTO}image_processing_auto": {
+        "IMAGE_PROCESSOR_MAPPING_NAMES": dict.fromkeys(_CONFIGS, {"pil": "CxrImageProcessor"})
+    },
+    f"{_AUTO}processing_auto": {"PROCESSOR_MAPPING_NAMES": dict.fromkeys(_CONFIGS, "CxrProcessor")},
+}
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
+
+
+class _AutoTablesFinder(MetaPathFinder):
+    """Has the tables of the Auto classes filled as soon as they exist."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name not in _TABLES:
+            return None
+        others = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next((spec for spec in others if spec is not None), None)
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_fill(module: Any) -> None:
+                execute(module)
+                for table, names in _TABLES[name].items():
+                    getattr(module, table).update(names)
+
+            spec.loader.exec_module = execute_and_fill
+        return spec
+
+
+def _register() -> None:
+    """For a `transformers` whose Auto classes were there first: their tables have been read already."""
+    from transformers import (
+        AutoConfig,
+        AutoImageProcessor,
+        AutoModel,
+        AutoModelForZeroShotImageClassification,
+        AutoProcessor,
+    )
+
+    for model_type, config_name in _CONFIGS.items():
+        config_class, model_class = __getattr__(config_name), __getattr__(_MODELS[model_type])
+        AutoConfig.register(model_type, config_class, exist_ok=True)
+        AutoModel.register(config_class, model_class, exist_ok=True)
+        AutoModelForZeroShotImageClassification.register(config_class, model_class, exist_ok=True)
+        image_processors = {"pil": __getattr__("CxrImageProcessor")}
+        AutoImageProcessor.register(config_class, image_processor_classes=image_processors, exist_ok=True)
+        AutoProcessor.register(config_class, __getattr__("CxrProcessor"), exist_ok=True)
+
+
+if _TABLES.keys() & sys.modules.keys():
+    _register()
+else:
+    sys.meta_path.insert(0, _AutoTablesFinder())
+    # Where `transformers` looks the names up.
+    sys.modules.update({f"transformers.models.{model_type}": sys.modules[__name__] for model_type in _CONFIGS})

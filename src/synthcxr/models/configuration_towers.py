@@ -1,0 +1,53 @@
+"""Sizes of the two towers that every dual encoder can start from: plain `transformers` configurations."""
+
+from typing import Any, Literal
+
+from transformers import BertConfig, PreTrainedConfig, ResNetConfig, ViTConfig
+
+
+def tiny_towers(vocab_size: int) -> dict[str, PreTrainedConfig]:
+    """
+    A one-channel ResNet and a two-layer BERT that train on a CPU.
+
+    Args:
+        vocab_size (`int`):
+            Entries of the tokenizer.
+
+    Returns:
+        `dict`: `vision_config` and `text_config`.
+    """
+    vision_config = ResNetConfig(
+        num_channels=1,
+        embedding_size=32,
+        hidden_sizes=[32, 64, 128, 256],
+        depths=[1, 1, 1, 1],
+        layer_type="basic",
+    )
+    text_config = BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=512,
+        max_position_embeddings=256,
+    )
+    return {"vision_config": vision_config, "text_config": text_config}
+
+
+def base_towers(vision: Literal["resnet", "vit"], **text_kwargs: Any) -> dict[str, PreTrainedConfig]:
+    """
+    ResNet-50 or ViT-B/16, and a BERT-base.
+
+    Args:
+        vision (`str`):
+            `"resnet"` or `"vit"`.
+        text_kwargs (`dict`):
+            Fields of `BertConfig` that differ from BERT-base, e.g. `vocab_size`.
+
+    Returns:
+        `dict`: `vision_config` and `text_config`.
+    """
+    if vision not in ("resnet", "vit"):
+        raise ValueError(f'vision={vision!r} is not a tower of `base`; expected "resnet" or "vit".')
+    vision_config = ResNetConfig() if vision == "resnet" else ViTConfig()
+    return {"vision_config": vision_config, "text_config": BertConfig(**text_kwargs)}

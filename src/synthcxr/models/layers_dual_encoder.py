@@ -1,0 +1,193 @@
+"""The part of a dual encoder that is the same by definition: two towers, how they are loaded, filled and saved."""
+
+import os
+from typing import Any, Self
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+
+from .layers_towers import build_tower, image_states, load_towers, pool_text, similarity_maps
+
+
+class DualEncoderPreTrainedModel(PreTrainedModel):
+    """
+    A vision tower and a text tower; subclasses add `visual_projection`, `text_projection` and their `forward`.
+
+    Args:
+        config (`PreTrainedConfig`):
+            Holds `vision_config` and `text_config`.
+    """
+
+    main_input_name = "pixel_values"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.vision_model = build_tower(config.vision_config)
+        self.text_model = build_tower(config.text_config)
+
+    @classmethod
+    def from_vision_text_pretrained(cls, vision_name_or_path: str, text_name_or_path: str, **kwargs: Any) -> Self:
+        """
+        Put two pretrained encoders together; the projections are new and need training.
+
+        Args:
+            vision_name_or_path (`str`):
+                Hub id or folder of any image encoder of `AutoModel`.
+            text_name_or_path (`str`):
+                Hub id or folder of an encoder of the BERT family.
+            kwargs (`dict`):
+                Fields of the configuration; with the prefix `vision_` or `text_`, arguments of that tower.
+        """
+        own = {key: kwargs[key] for key in kwargs if key in cls.config_class.__dataclass_fields__}
+        towers = {key: value for key, value in kwargs.items() if key not in own}
+        unknown = [key for key in towers if not key.startswith(("vision_", "text_"))]
+        if unknown:
+            raise ValueError(
+                f"{unknown[0]!r} is no field of {cls.config_class.__name__}, nor a `vision_` or `text_` one."
+            )
+        vision_model, text_model = load_towers(vision_name_or_path, text_name_or_path, **towers)
+        model = cls(cls.config_class(vision_config=vision_model.config, text_config=text_model.config, **own))
+        model.vision_model.load_state_dict(vision_model.state_dict())
+        model.text_model.load_state_dict(text_model.state_dict())
+        return model
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, *args: Any, save_original_format: bool = False, **kwargs: Any
+    ) -> None:
+        """
+        Save weights, configuration and code.
+
+        Args:
+            save_directory (`str` or `os.PathLike`):
+                Folder to write to.
+            args (`tuple`):
+                As for `PreTrainedModel.save_pretrained`.
+            save_original_format (`bool`, *optional*, defaults to `False`):
+                `True` renames the weights of ViT-like towers to their old names. `Trainer` resumes with
+                `load_state_dict(strict=False)`, which would then leave the vision tower untouched with no more than a
+                warning (transformers #43701).
+            kwargs (`dict`):
+                As for `PreTrainedModel.save_pretrained`.
+        """
+        if self.is_remote_code():
+            # `register_for_auto_class` records one Auto class; the stock zero-shot pipeline asks for another.
+            reference = f"{type(self).__module__.split('.')[-1]}.{type(self).__name__}"
+            auto_map = getattr(self.config, "auto_map", None) or {}
+            self.config.auto_map = {**auto_map, "AutoModelForZeroShotImageClassification": reference}
+        super().save_pretrained(save_directory, *args, save_original_format=save_original_format, **kwargs)
+
+    def get_image_features(self, pixel_values: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        """
+        Images into the shared space.
+
+        Args:
+            pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
+                Normalised images.
+            kwargs (`dict`):
+                Handed to the vision tower.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, projection_dim)`: Embeddings, not normalised.
+        """
+        pooled, _ = image_states(self.vision_model, pixel_values, **kwargs)
+        return self.visual_projection(pooled)
+
+    def get_text_features(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """
+        Texts into the shared space.
+
+        Args:
+            input_ids (`torch.Tensor` of shape `(batch_size, sequence_length)`):
+                Tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*):
+                0 at padding, which never changes an embedding.
+            token_type_ids (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*):
+                Segments.
+            kwargs (`dict`):
+                Handed to the text tower.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, projection_dim)`: Embeddings, not normalised.
+        """
+        return self.text_projection(self._pooled_text(input_ids, attention_mask, token_type_ids, **kwargs))
+
+    def get_similarity_maps(
+        self,
+        pixel_values: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """
+        Where in image `i` is text `i`?
+
+        Args:
+            pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
+                Normalised images.
+            input_ids (`torch.Tensor` of shape `(batch_size, sequence_length)`):
+                Tokens of one text per image.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*):
+                0 at padding.
+            token_type_ids (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*):
+                Segments.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, grid_height, grid_width)`: Cosine of every projected patch with the
+            text, -1 to 1, at the resolution of the vision tower's last layer.
+        """
+        _, patches = image_states(self.vision_model, pixel_values)
+        return similarity_maps(
+            patches, self.get_text_features(input_ids, attention_mask, token_type_ids), self.visual_projection
+        )
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The word embeddings."""
+        return self.text_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """
+        Exchange the word embeddings.
+
+        Args:
+            value (`nn.Module`):
+                The new ones.
+        """
+        self.text_model.set_input_embeddings(value)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, DualEncoderPreTrainedModel):
+            # 0.02, the towers' deviation, would shrink the embeddings and blow up the gradient of their normalisation.
+            for projection in (module.visual_projection, module.text_projection):
+                for linear in projection.modules():
+                    if isinstance(linear, nn.Linear):
+                        init.normal_(linear.weight, std=linear.in_features**-0.5)
+
+    def _pooled_text(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        token_type_ids: torch.Tensor | None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """`(batch_size, sequence_length)` to `(batch_size, hidden_size)` by the configured pooling."""
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if token_type_ids is not None:  # not every BERT has segments
+            kwargs["token_type_ids"] = token_type_ids
+        outputs = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
+        return pool_text(outputs.last_hidden_state, attention_mask, pooling=self.config.text_pooling)

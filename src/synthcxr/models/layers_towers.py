@@ -1,0 +1,185 @@
+"""What every dual encoder does with its towers: build them, pool them, see their patches."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+
+
+def build_tower(config: PreTrainedConfig) -> PreTrainedModel:
+    """
+    An encoder of which every trainable weight takes part in a contrastive loss.
+
+    The learned pooler of BERT and ViT is dropped and the mask token of DINOv2 frozen: the loss would never reach them,
+    and distributed training refuses weights without a gradient.
+
+    Args:
+        config (`PreTrainedConfig`):
+            Configuration of an `AutoModel`.
+    """
+    return _without_unused_weights(AutoModel.from_config(config))
+
+
+def load_towers(
+    vision_name_or_path: str, text_name_or_path: str, **kwargs: Any
+) -> tuple[PreTrainedModel, PreTrainedModel]:
+    """
+    Pretrained encoders from the Hub or from folders.
+
+    Args:
+        vision_name_or_path (`str`):
+            Hub id or folder of an image encoder.
+        text_name_or_path (`str`):
+            Hub id or folder of a text encoder.
+        kwargs (`dict`):
+            Handed to `AutoModel.from_pretrained`; the prefixes `vision_` and `text_` select one tower.
+
+    Returns:
+        `tuple`: The vision tower and the text tower.
+    """
+    towers = []
+    for prefix, name_or_path in (("vision_", vision_name_or_path), ("text_", text_name_or_path)):
+        own = {key.removeprefix(prefix): value for key, value in kwargs.items() if key.startswith(prefix)}
+        config = AutoConfig.from_pretrained(name_or_path)
+        for key in [key for key in own if hasattr(config, key)]:
+            setattr(config, key, own.pop(key))
+        tower = AutoModel.from_pretrained(name_or_path, config=config, **own)
+        towers.append(_without_unused_weights(tower))
+    return towers[0], towers[1]
+
+
+def hidden_width(config: PreTrainedConfig) -> int:
+    """
+    Channels of the last hidden state of a tower.
+
+    Args:
+        config (`PreTrainedConfig`):
+            Configuration of the tower; hierarchical ones name the width of each stage.
+    """
+    return config.hidden_sizes[-1] if hasattr(config, "hidden_sizes") else config.hidden_size
+
+
+def freeze_text_layers(text_model: PreTrainedModel, num_layers: int) -> None:
+    """
+    Stop training the embeddings and the first layers; 0 leaves all as they are.
+
+    Args:
+        text_model (`PreTrainedModel`):
+            Encoder of the BERT family.
+        num_layers (`int`):
+            Layers to freeze, with the embeddings below them.
+    """
+    if num_layers == 0:
+        return
+    depth = text_model.config.num_hidden_layers
+    if not 0 < num_layers <= depth:
+        raise ValueError(f"num_frozen_text_layers={num_layers}, but the text tower has {depth} layers.")
+    layers = next(
+        module for module in text_model.modules() if isinstance(module, nn.ModuleList) and len(module) == depth
+    )
+    for frozen in (text_model.embeddings, *layers[:num_layers]):
+        frozen.requires_grad_(requires_grad=False)
+
+
+def image_states(
+    vision_model: PreTrainedModel, pixel_values: torch.Tensor, **kwargs: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    One vector per image, and one per patch.
+
+    Args:
+        vision_model (`PreTrainedModel`):
+            Any image encoder of `AutoModel`: ResNet, ViT, DINOv2, ConvNeXt, Swin ...
+        pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
+            Normalised images.
+        kwargs (`dict`):
+            Handed to the encoder.
+
+    Returns:
+        `tuple`: The tower's own pooled state, or its CLS token, `(batch_size, hidden_size)`; the patches
+        `(batch_size, hidden_size, grid_height, grid_width)`.
+    """
+    outputs = vision_model(pixel_values=pixel_values, return_dict=True, **kwargs)
+    states, config = outputs.last_hidden_state, vision_model.config
+    patches = states if states.dim() == 4 else _patch_grid(states, pixel_values.shape[-2:], config)
+    if config.model_type.startswith("convnext"):
+        # The only family that normalises after pooling: patches need it too, to lie where the projection has learnt.
+        patches = vision_model.layernorm(patches.movedim(1, -1)).movedim(-1, 1)
+    pooled = outputs.pooler_output
+    pooled = states[:, 0] if pooled is None else pooled.flatten(1)
+    return pooled, patches
+
+
+def pool_text(states: torch.Tensor, attention_mask: torch.Tensor, *, pooling: str) -> torch.Tensor:
+    """
+    One vector per text, whatever the padding.
+
+    Args:
+        states (`torch.Tensor` of shape `(batch_size, sequence_length, hidden_size)`):
+            Last hidden states.
+        attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`):
+            0 at padding.
+        pooling (`str`):
+            `"max"`, `"mean"` or `"cls"`.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size, hidden_size)`: The pooled states.
+    """
+    if pooling == "cls":
+        return states[:, 0]
+    padding = attention_mask.unsqueeze(-1) == 0  # (batch_size, sequence_length, 1)
+    if pooling == "max":
+        # Padding must not win the maximum, or the embedding of a short report depends on its batch.
+        return states.masked_fill(padding, torch.finfo(states.dtype).min).amax(dim=1)
+    return states.masked_fill(padding, 0).sum(dim=1) / (~padding).sum(dim=1).clamp(min=1).to(states.dtype)
+
+
+def similarity_maps(
+    patches: torch.Tensor, text_embeds: torch.Tensor, projection: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """
+    Cosine of every patch of an image with the text of the same row.
+
+    Args:
+        patches (`torch.Tensor` of shape `(batch_size, hidden_size, grid_height, grid_width)`):
+            Patches of the vision tower.
+        text_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
+            One text per image.
+        projection (`Callable`):
+            Takes `(num_patches, hidden_size)` into the shared space.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size, grid_height, grid_width)`: Cosines, -1 to 1.
+    """
+    batch_size, _, height, width = patches.shape
+    if len(text_embeds) != batch_size:
+        raise ValueError(
+            f"A similarity map needs one text per image; got {batch_size} images, {len(text_embeds)} texts."
+        )
+    projected = projection(patches.flatten(2).transpose(1, 2).flatten(0, 1)).unflatten(0, (batch_size, -1))
+    cosines = F.cosine_similarity(projected.float(), text_embeds.float().unsqueeze(1), dim=-1)
+    return cosines.unflatten(1, (height, width))
+
+
+def _without_unused_weights(tower: PreTrainedModel) -> PreTrainedModel:
+    pooler = getattr(tower, "pooler", None)
+    if pooler is not None and any(True for _ in pooler.parameters()):
+        tower.pooler = None
+    for name, parameter in tower.named_parameters():
+        if name.endswith("mask_token"):
+            parameter.requires_grad_(requires_grad=False)
+    return tower
+
+
+def _patch_grid(states: torch.Tensor, image_size: torch.Size, config: PreTrainedConfig) -> torch.Tensor:
+    """`(batch_size, num_tokens, hidden_size)` to `(batch_size, hidden_size, grid_height, grid_width)`."""
+    if hasattr(config, "depths"):  # hierarchical (Swin): every stage but the first halves the grid, padding odd sides
+        stride = config.patch_size * 2 ** (len(config.depths) - 1)
+        height, width = (-(-side // stride) for side in image_size)
+    else:
+        height, width = (side // config.patch_size for side in image_size)
+    # CLS and register tokens come first.
+    return states[:, -height * width :].transpose(1, 2).unflatten(-1, (height, width))

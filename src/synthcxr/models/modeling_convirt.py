@@ -1,0 +1,113 @@
+"""ConVIRT: contrastive learning of images and reports (Zhang et al., 2022, arXiv 2010.00747)."""
+
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_convirt import ConvirtConfig
+from .layers_dual_encoder import DualEncoderPreTrainedModel
+from .layers_heads import ProjectionHead
+from .layers_towers import freeze_text_layers, hidden_width
+from .loss_contrastive import cosine_similarity, info_nce_loss
+from .modeling_outputs import ImageReportOutput
+
+
+class ConvirtModel(DualEncoderPreTrainedModel):
+    """
+    Image and text encoders, each followed by a two-layer projection.
+
+    Args:
+        config ([`ConvirtConfig`]):
+            Towers, projections, pooling and loss.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from synthcxr.models import ConvirtConfig, ConvirtModel
+
+    >>> model = ConvirtModel(ConvirtConfig.tiny(vocab_size=100)).eval()
+    >>> out = model(input_ids=torch.ones(3, 5, dtype=torch.long), pixel_values=torch.zeros(2, 1, 128, 128))
+    >>> out.logits_per_image.shape
+    torch.Size([2, 3])
+
+    ```
+    """
+
+    config_class = ConvirtConfig
+    config: ConvirtConfig
+    base_model_prefix = "convirt"
+
+    def __init__(self, config: ConvirtConfig) -> None:
+        super().__init__(config)
+        shape = {"hidden_dim": config.projection_hidden_dim, "norm": config.projection_norm}
+        self.visual_projection = ProjectionHead(hidden_width(config.vision_config), config.projection_dim, **shape)
+        self.text_projection = ProjectionHead(hidden_width(config.text_config), config.projection_dim, **shape)
+        self.post_init()
+        freeze_text_layers(self.text_model, config.num_frozen_text_layers)
+
+    def compute_loss(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+        """
+        The loss of a batch from its embeddings alone, wherever they were computed or gathered from.
+
+        Args:
+            image_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
+                Image embeddings.
+            text_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
+                Embeddings of the same studies' reports.
+
+        Returns:
+            `torch.Tensor` of shape `()`: The loss.
+        """
+        return info_nce_loss(
+            image_embeds,
+            text_embeds,
+            temperature=self.config.temperature,
+            image_to_text_weight=self.config.image_to_text_weight,
+            text_to_image_weight=self.config.text_to_image_weight,
+        )
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        pixel_values: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        *,
+        return_loss: bool | None = None,
+        **kwargs: Any,
+    ) -> ImageReportOutput:
+        """
+        Compare images with texts; train on them when they are pairs.
+
+        Args:
+            input_ids (`torch.Tensor` of shape `(num_texts, sequence_length)`):
+                Tokens.
+            pixel_values (`torch.Tensor` of shape `(num_images, num_channels, height, width)`):
+                Normalised images.
+            attention_mask (`torch.Tensor` of shape `(num_texts, sequence_length)`, *optional*):
+                0 at padding.
+            token_type_ids (`torch.Tensor` of shape `(num_texts, sequence_length)`, *optional*):
+                Segments.
+            return_loss (`bool`, *optional*):
+                Compute the contrastive loss: row `i` of the images belongs to row `i` of the texts.
+            kwargs (`dict`):
+                `return_dict`, and arguments of both towers.
+        """
+        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        image_embeds = F.normalize(self.get_image_features(pixel_values, **kwargs), dim=-1)
+        text_embeds = F.normalize(self.get_text_features(input_ids, attention_mask, token_type_ids, **kwargs), dim=-1)
+        logits_per_image = cosine_similarity(image_embeds, text_embeds) / self.config.temperature
+        return ImageReportOutput(
+            loss=self.compute_loss(image_embeds, text_embeds) if return_loss else None,
+            logits_per_image=logits_per_image,
+            logits_per_text=logits_per_image.T,
+            image_embeds=image_embeds,
+            text_embeds=text_embeds,
+        )
+
+
+ConvirtModel.register_for_auto_class("AutoModel")

@@ -1,0 +1,116 @@
+"""The plain dual encoder: CLIP (arXiv 2103.00020) or SigLIP (arXiv 2303.15343) on chest X-rays and reports."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_cxr_clip import CxrClipConfig
+from .layers_dual_encoder import DualEncoderPreTrainedModel
+from .layers_heads import LogitScale
+from .layers_towers import hidden_width
+from .loss_contrastive import cosine_similarity, info_nce_loss, sigmoid_loss
+from .modeling_outputs import ImageReportOutput
+
+
+class CxrClipModel(DualEncoderPreTrainedModel):
+    """
+    Image and text encoders, each followed by one linear projection, and a learnt logit scale.
+
+    Args:
+        config ([`CxrClipConfig`]):
+            Towers, projection, pooling and loss.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from synthcxr.models import CxrClipConfig, CxrClipModel
+
+    >>> model = CxrClipModel(CxrClipConfig.tiny(vocab_size=100)).eval()
+    >>> out = model(input_ids=torch.ones(3, 5, dtype=torch.long), pixel_values=torch.zeros(2, 1, 128, 128))
+    >>> out.logits_per_image.shape
+    torch.Size([2, 3])
+
+    ```
+    """
+
+    config_class = CxrClipConfig
+    config: CxrClipConfig
+    base_model_prefix = "cxr_clip"
+
+    def __init__(self, config: CxrClipConfig) -> None:
+        super().__init__(config)
+        self.visual_projection = nn.Linear(hidden_width(config.vision_config), config.projection_dim, bias=False)
+        self.text_projection = nn.Linear(hidden_width(config.text_config), config.projection_dim, bias=False)
+        bias_init_value = config.logit_bias_init_value if config.loss_type == "sigmoid" else None
+        self.logit_scale = LogitScale(config.logit_scale_init_value, bias_init_value)
+        self.post_init()
+
+    def compute_loss(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+        """
+        The loss of a batch from its embeddings alone, wherever they were computed or gathered from.
+
+        Args:
+            image_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
+                Image embeddings.
+            text_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
+                Embeddings of the same studies' reports.
+
+        Returns:
+            `torch.Tensor` of shape `()`: The loss.
+        """
+        temperature = self.logit_scale.temperature()
+        if self.config.loss_type == "sigmoid":
+            return sigmoid_loss(image_embeds, text_embeds, temperature=temperature, bias=self.logit_scale.bias)
+        return info_nce_loss(image_embeds, text_embeds, temperature=temperature)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, LogitScale):
+            module.reset()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        pixel_values: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        *,
+        return_loss: bool | None = None,
+        **kwargs: Any,
+    ) -> ImageReportOutput:
+        """
+        Compare images with texts; train on them when they are pairs.
+
+        Args:
+            input_ids (`torch.Tensor` of shape `(num_texts, sequence_length)`):
+                Tokens.
+            pixel_values (`torch.Tensor` of shape `(num_images, num_channels, height, width)`):
+                Normalised images.
+            attention_mask (`torch.Tensor` of shape `(num_texts, sequence_length)`, *optional*):
+                0 at padding.
+            token_type_ids (`torch.Tensor` of shape `(num_texts, sequence_length)`, *optional*):
+                Segments.
+            return_loss (`bool`, *optional*):
+                Compute the contrastive loss: row `i` of the images belongs to row `i` of the texts.
+            kwargs (`dict`):
+                `return_dict`, and arguments of both towers.
+        """
+        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        image_embeds = F.normalize(self.get_image_features(pixel_values, **kwargs), dim=-1)
+        text_embeds = F.normalize(self.get_text_features(input_ids, attention_mask, token_type_ids, **kwargs), dim=-1)
+        logits_per_image = self.logit_scale(cosine_similarity(image_embeds, text_embeds))
+        return ImageReportOutput(
+            loss=self.compute_loss(image_embeds, text_embeds) if return_loss else None,
+            logits_per_image=logits_per_image,
+            logits_per_text=logits_per_image.T,
+            image_embeds=image_embeds,
+            text_embeds=text_embeds,
+        )
+
+
+CxrClipModel.register_for_auto_class("AutoModel")
