@@ -4,7 +4,7 @@ Portable models: every other file here is copied to the Hub with the weights, an
 `import synthcxr` makes the Auto classes of `transformers` know these models. Importing `transformers` takes a second
 and its Auto classes five, so that happens the way `transformers` lists its own models: by name, resolved on first use.
 The names can only be entered once the tables exist, and Python's way to hear of that is a finder on `sys.meta_path`
-(PEP 451). This one finds nothing itself: it asks the others, and has the module call back when it has run. Importing
+(PEP 451). This one finds nothing itself: it asks those behind it, and has the module call back when it has run. Importing
 our classes from there would be simpler and wrong: half of `transformers` is being imported at that moment.
 """
 
@@ -57,8 +57,9 @@ class _AutoTablesFinder(MetaPathFinder):
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name not in _TABLES:
             return None
-        others = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
-        spec = next((spec for spec in others if spec is not None), None)
+        others = sys.meta_path[sys.meta_path.index(self) + 1 :]
+        specs = (finder.find_spec(name, path, target) for finder in others)
+        spec = next((spec for spec in specs if spec is not None), None)
         if spec is not None:
             execute = spec.loader.exec_module
 

@@ -71,7 +71,7 @@ class LogitScale(nn.Module):
         Cosines to logits.
 
         Args:
-            cosines (`torch.Tensor` of any shape):
+            cosines (`torch.Tensor` of shape `(batch_size, batch_size)` or any other):
                 Similarities, -1 to 1.
         """
         logits = cosines / self.temperature()

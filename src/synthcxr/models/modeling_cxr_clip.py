@@ -84,7 +84,7 @@ class CxrClipModel(DualEncoderPreTrainedModel):
         **kwargs: Any,
     ) -> ImageReportOutput:
         """
-        Compare images with texts; train on them when they are pairs.
+        Compare images with texts; train on them when they are `batch_size` pairs.
 
         Args:
             input_ids (`torch.Tensor` of shape `(num_texts, sequence_length)`):
@@ -96,7 +96,7 @@ class CxrClipModel(DualEncoderPreTrainedModel):
             token_type_ids (`torch.Tensor` of shape `(num_texts, sequence_length)`, *optional*):
                 Segments.
             return_loss (`bool`, *optional*):
-                Compute the contrastive loss: row `i` of the images belongs to row `i` of the texts.
+                Compute the contrastive loss: `num_images = num_texts = batch_size`, and row `i` belongs to row `i`.
             kwargs (`dict`):
                 `return_dict`, and arguments of both towers.
         """
