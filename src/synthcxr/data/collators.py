@@ -29,15 +29,16 @@ class PairCollator:
 
     Args:
         processor (`CxrProcessor`): Gives `image_processor` and `tokenizer`.
-        text_column (`str`, *optional*, defaults to `"report"`): `"report"`, `"findings"` or `"impression"`. A row whose
-            section is empty is read by its whole report.
-        sample_sentence (`bool`, *optional*, defaults to `False`): Take one random sentence of the text, as ConVIRT does.
+        text_column (`str`, *optional*, defaults to `"report"`): `"report"`, `"findings"` or `"impression"`. A row
+            whose section is empty is read by its whole report.
+        sample_sentence (`bool`, *optional*, defaults to `False`): Take one random sentence of the text, as ConVIRT
+            does.
         augmentation (`RadiographAugmentation`, *optional*): Applied between the image processor's rescaling and its
             normalisation.
         seed (`int`, *optional*, defaults to 0): Names the streams.
         max_length (`int`, *optional*): Longest text in tokens; the tokenizer's own limit when absent.
-        cache_images (`bool`, *optional*, defaults to `False`): Keep the processed images in memory, so that later epochs
-            neither decode nor resize. Each data loader worker keeps its own.
+        cache_images (`bool`, *optional*, defaults to `False`): Keep the processed images in memory, so that later
+            epochs neither decode nor resize. Each data loader worker keeps its own.
         cache_bytes (`int`, *optional*, defaults to 2 GiB): Images beyond it are processed anew in every epoch.
 
     Raises:
@@ -131,7 +132,7 @@ class PairCollator:
 
 class DrawnDataset(torch.utils.data.Dataset):
     """
-    The pairs that a training reads, numbered through all epochs: index `epoch * len(dataset) + i` is row `i` in that epoch.
+    The pairs that a training reads, numbered through all epochs: index `epoch * len(dataset) + i` is row `i`, then.
 
     Rows carry the epoch as `draw`. Only the columns that training needs are read, and images stay encoded until the
     collator wants them: masks are never decoded.

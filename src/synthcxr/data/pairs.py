@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from datasets import Dataset, IterableDataset, load_dataset
 from datasets.exceptions import DatasetNotFoundError
 
+from .dataset_folder import MANIFEST_NAME, read_manifest
 from .schema import PAIR_FEATURES
-
-
-MANIFEST_NAME = "manifest.json"
 
 
 def load_pairs(
@@ -63,8 +60,7 @@ def load_pairs(
 
 
 def _check_finished(folder: Path) -> None:
-    manifest = folder / MANIFEST_NAME
-    if manifest.exists() and not json.loads(manifest.read_text()).get("complete", True):
+    if (folder / MANIFEST_NAME).exists() and not read_manifest(folder)["complete"]:
         raise ValueError(
             f"{folder} is not finished; run the command that builds it again, it goes on where it stopped."
         )

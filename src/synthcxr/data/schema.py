@@ -81,11 +81,10 @@ class Pair:
         sex (`str`, *optional*): `"female"`, `"male"` or `None` when unknown.
         prompt (`str`, *optional*): What the image was drawn from.
         seed (`int`, *optional*): What it was drawn with.
-        quality (`Mapping[str, float | str]`): Judges' scores by name (`QUALITY_SCORES`) and `"reason"`; absent is null.
+        quality (`Mapping[str, float | str]`): Judges' scores by name (`QUALITY_SCORES`) and `"reason"`; absent: null.
         patient_id (`str`, *optional*): Whose study it is.
         study_id (`str`, *optional*): Which exam it is.
         prior_id (`str`, *optional*): `study_id` of the exam before it.
-        image_bytes (`bytes`, *optional*): `image` as it was found, already an 8-bit grey PNG or JPEG; stored as it is.
     """
 
     id: str
@@ -111,7 +110,6 @@ class Pair:
     patient_id: str | None = None
     study_id: str | None = None
     prior_id: str | None = None
-    image_bytes: bytes | None = None
 
     def __post_init__(self) -> None:
         if not self.id.strip():
@@ -121,11 +119,16 @@ class Pair:
         self._check_pixels()
         self._check_boxes()
 
-    def to_row(self) -> dict[str, Any]:
-        """The row as `PAIR_FEATURES` stores it: images encoded, classes as numbers."""
+    def to_row(self, *, image_path: str | None = None) -> dict[str, Any]:
+        """
+        The row as `PAIR_FEATURES` stores it: images encoded, classes as numbers.
+
+        Args:
+            image_path (`str`, *optional*): Refer to this file instead of storing `image`.
+        """
         return {
             "id": self.id,
-            "image": _stored(self.image_bytes or encode_png(self.image)),
+            "image": {"bytes": None, "path": image_path} if image_path else _stored(encode_png(self.image)),
             "report": self.report,
             "findings": self.findings,
             "impression": self.impression,

@@ -28,13 +28,16 @@ class RadiographAugmentation:
         strength (`float`, *optional*, defaults to 1.0): Scales every range below; 0 changes nothing.
         rotation_degrees (`float`, *optional*, defaults to 8.0): Largest turn, either way.
         shift (`float`, *optional*, defaults to 0.06): Largest shift, as a share of the image's side.
-        zoom (`float`, *optional*, defaults to 0.12): Largest relative change of size; half of it may stretch one axis.
-        tone (`float`, *optional*, defaults to 0.35): Largest bend of the tone curve (0.35 is a gamma of about 0.5 to 2).
+        zoom (`float`, *optional*, defaults to 0.12): Largest relative change of size; half of it may stretch one
+            axis.
+        tone (`float`, *optional*, defaults to 0.35): Largest bend of the tone curve (0.35 is a gamma of about 0.5 to
+            2).
         contrast (`float`, *optional*, defaults to 0.25): Largest relative change of the spread about the image's mean.
         brightness (`float`, *optional*, defaults to 0.12): Largest change of all values, on the scale of 0 to 1.
-        blur (`float`, *optional*, defaults to 0.8): Largest share of a 5x5 binomial blur that is mixed in (or, as often,
-            half as much taken out, which sharpens).
-        noise (`float`, *optional*, defaults to 0.03): Largest standard deviation of the noise; half of the images get none.
+        blur (`float`, *optional*, defaults to 0.8): Largest share of a 5x5 binomial blur that is mixed in; half as much
+            may be taken out, which sharpens.
+        noise (`float`, *optional*, defaults to 0.03): Largest standard deviation of the noise; half of the images get
+            none.
 
     Raises:
         ValueError: On a negative strength or range.
