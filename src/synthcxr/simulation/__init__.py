@@ -1,1 +1,6 @@
-"""Simulated radiographs with exact masks: anatomy, findings, projection, artefacts, cohorts."""
+"""Simulated radiographs: line integrals through a patient, with exact masks and boxes."""
+
+from .simulate import SimulatedObject, SimulatedStudy, simulate
+
+
+__all__ = ["SimulatedObject", "SimulatedStudy", "simulate"]

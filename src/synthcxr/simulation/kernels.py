@@ -274,32 +274,3 @@ def fill_polygon(x_cm: np.ndarray, y_cm: np.ndarray, corners: np.ndarray, value:
                     inside = not inside
             if inside:
                 out[i, j] += value
-
-
-@njit(cache=True)
-def turn_image(image: np.ndarray, angle: float, out: np.ndarray) -> None:
-    """
-    Turn an image about its centre, bilinearly; what comes from outside mirrors the inside.
-
-    Args:
-        image (`np.ndarray` of shape `(size, size)`, float32): Source.
-        angle (`float`): Radians, clockwise as seen.
-        out (`np.ndarray` of shape `(size, size)`, float32): Filled.
-    """
-    size = image.shape[0]
-    cos, sin, half = np.cos(angle), np.sin(angle), 0.5 * (size - 1)
-    for i in range(size):
-        for j in range(size):
-            u = half + cos * (j - half) + sin * (i - half)
-            v = half - sin * (j - half) + cos * (i - half)
-            u = abs(u)
-            v = abs(v)
-            if u > size - 1.001:
-                u = max(2.0 * (size - 1.001) - u, 0.0)
-            if v > size - 1.001:
-                v = max(2.0 * (size - 1.001) - v, 0.0)
-            c, r = int(u), int(v)
-            fu, fv = u - c, v - r
-            upper = image[r, c] * (1 - fu) + image[r, c + 1] * fu
-            lower = image[r + 1, c] * (1 - fu) + image[r + 1, c + 1] * fu
-            out[i, j] = upper * (1 - fv) + lower * fv

@@ -1,0 +1,280 @@
+"""From line integrals to grey levels: photons, scatter and noise, then what a vendor's software makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ontology import Acquisition
+from .resampling import block_mean, blur, enlarge, smooth_coarsely
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """
+    One exposure of the detector.
+
+    Args:
+        quanta (`float`): Photons that an unattenuated pixel of 1 cm^2 receives.
+        scatter (`float`): Scattered over primary radiation behind the thickest parts, before the grid's share.
+        scatter_cm (`float`): Reach of scatter.
+        focus_cm (`float`): Blur of the focal spot and the screen.
+        tilt (`tuple[float, float]`): Change of exposure across and down the image, in nepers.
+    """
+
+    quanta: float
+    scatter: float
+    scatter_cm: float
+    focus_cm: float
+    tilt: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Rendition:
+    """
+    How one image is displayed.
+
+    Args:
+        compression (`float`): Share of the large-scale contrast that is taken away.
+        compression_cm (`float`): What counts as large.
+        local_gain (`float`): Extra contrast of structures of about a centimetre.
+        edge_gain (`float`): Extra contrast of the finest structures.
+        lung_level (`float`): Grey of the lung, 0 to 1.
+        dense_level (`float`): Grey of the mediastinum.
+        gamma (`float`): Exponent of the tone curve.
+    """
+
+    compression: float
+    compression_cm: float
+    local_gain: float
+    edge_gain: float
+    lung_level: float
+    dense_level: float
+    gamma: float
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """
+    Habits of one scanner; every value is a mean and a spread.
+
+    Args:
+        log_quanta (`tuple[float, float]`): Decimal logarithm of the photons on 1 cm^2.
+        scatter (`tuple[float, float]`): Of `Exposure`.
+        focus_cm (`tuple[float, float]`): Of `Exposure`.
+        compression (`tuple[float, float]`): Of `Rendition`.
+        local_gain (`tuple[float, float]`): Of `Rendition`.
+        edge_gain (`tuple[float, float]`): Of `Rendition`.
+        lung_level (`tuple[float, float]`): Of `Rendition`.
+        dense_level (`tuple[float, float]`): Of `Rendition`.
+        gamma (`tuple[float, float]`): Of `Rendition`, as a logarithm.
+    """
+
+    log_quanta: tuple[float, float] = (6.6, 0.4)
+    scatter: tuple[float, float] = (0.5, 0.25)
+    focus_cm: tuple[float, float] = (0.03, 0.02)
+    compression: tuple[float, float] = (0.35, 0.15)
+    local_gain: tuple[float, float] = (0.35, 0.25)
+    edge_gain: tuple[float, float] = (0.6, 0.4)
+    lung_level: tuple[float, float] = (0.48, 0.10)
+    dense_level: tuple[float, float] = (0.79, 0.06)
+    gamma: tuple[float, float] = (0.0, 0.15)
+
+
+SCANNERS: dict[str, Scanner] = {
+    "standard": Scanner(),
+    "soft": Scanner(
+        compression=(0.20, 0.10), local_gain=(0.05, 0.1), edge_gain=(0.1, 0.1), focus_cm=(0.06, 0.03), gamma=(0.05, 0.2)
+    ),
+    "sharp": Scanner(compression=(0.40, 0.12), local_gain=(0.7, 0.3), edge_gain=(1.5, 0.6), focus_cm=(0.015, 0.01)),
+    "compressed": Scanner(compression=(0.62, 0.10), local_gain=(0.8, 0.3), dense_level=(0.74, 0.06)),
+    "portable_crt": Scanner(
+        log_quanta=(6.0, 0.4),
+        scatter=(1.1, 0.35),
+        focus_cm=(0.06, 0.03),
+        lung_level=(0.54, 0.09),
+        dense_level=(0.76, 0.06),
+    ),
+    "vendor_b": Scanner(
+        log_quanta=(6.9, 0.3),
+        compression=(0.50, 0.12),
+        local_gain=(0.5, 0.2),
+        edge_gain=(1.0, 0.4),
+        lung_level=(0.38, 0.09),
+        dense_level=(0.84, 0.05),
+        gamma=(-0.15, 0.15),
+    ),
+}
+"""Processing profiles by the names that `Acquisition.scanner` may take."""
+
+
+def scanner_profile(name: str) -> Scanner:
+    """
+    Look up a processing profile.
+
+    Raises:
+        ValueError: On a name that is not in `SCANNERS`.
+    """
+    if name not in SCANNERS:
+        raise ValueError(f"scanner is {name!r}; expected one of {', '.join(SCANNERS)}.")
+    return SCANNERS[name]
+
+
+def sample_exposure(acquisition: Acquisition, rng: np.random.Generator) -> Exposure:
+    """Draw the exposure of one study; `acquisition.dose` multiplies the photons."""
+    profile = scanner_profile(acquisition.scanner)
+    normal = rng.standard_normal(6)
+    slope = 0.16 if acquisition.view == "AP" else 0.07
+    return Exposure(
+        quanta=float(10 ** (profile.log_quanta[0] + profile.log_quanta[1] * normal[0])) * acquisition.dose,
+        scatter=float(np.clip(profile.scatter[0] + profile.scatter[1] * normal[1], 0.1, 1.6)),
+        scatter_cm=float(np.clip(3.5 + 0.8 * normal[2], 2, 6)),
+        focus_cm=float(max(profile.focus_cm[0] + profile.focus_cm[1] * normal[3], 0.0)),
+        tilt=(float(slope * normal[4]), float(slope * normal[5])),
+    )
+
+
+def sample_rendition(acquisition: Acquisition, rng: np.random.Generator) -> Rendition:
+    """Draw the display settings of one study, independent of what the image shows."""
+    profile = scanner_profile(acquisition.scanner)
+    normal = rng.standard_normal(7)
+    drawn = {
+        name: getattr(profile, name)[0] + getattr(profile, name)[1] * float(value)
+        for name, value in zip(
+            ("compression", "local_gain", "edge_gain", "lung_level", "dense_level", "gamma"), normal, strict=False
+        )
+    }
+    lung = float(np.clip(drawn["lung_level"] + (0.03 if acquisition.view == "AP" else 0.0), 0.2, 0.68))
+    return Rendition(
+        compression=float(np.clip(drawn["compression"], 0.0, 0.8)),
+        compression_cm=float(np.clip(2.6 + 0.7 * normal[6], 1.2, 4.5)),
+        local_gain=float(max(drawn["local_gain"], 0.0)),
+        edge_gain=float(max(drawn["edge_gain"], 0.0)),
+        lung_level=lung,
+        dense_level=float(np.clip(drawn["dense_level"], lung + 0.14, 0.93)),
+        gamma=float(np.exp(drawn["gamma"])),
+    )
+
+
+def expose(attenuation: np.ndarray, exposure: Exposure, rng: np.random.Generator, *, pixel_cm: float) -> np.ndarray:
+    """
+    Detect what passes: Beer-Lambert, scatter, focal blur, photon noise; then the logarithm.
+
+    Args:
+        attenuation (`np.ndarray` of shape `(size, size)`, float32): Line integrals.
+        exposure (`Exposure`): Settings.
+        rng (`np.random.Generator`): Stream of the noise.
+        pixel_cm (`float`): Side of a pixel.
+
+    Returns:
+        `np.ndarray` of shape `(size, size)`, float32: Negative logarithm of the detected share of the photons; equals
+        `attenuation` without scatter, blur, tilt and noise.
+    """
+    primary = np.exp(-attenuation)
+    _add_scatter(primary, exposure, pixel_cm)
+    signal = blur(primary, float(np.hypot(exposure.focus_cm / pixel_cm, 0.30)))
+    grain = rng.standard_normal(signal.shape, dtype=np.float32)
+    grain *= np.sqrt(signal * np.float32(1 / (exposure.quanta * pixel_cm**2)))
+    signal += grain
+    np.maximum(signal, np.float32(1e-4), out=signal)
+    density = np.log(signal, out=signal)
+    np.negative(density, out=density)
+    return _add_tilt(density, exposure)
+
+
+def _add_scatter(primary: np.ndarray, exposure: Exposure, pixel_cm: float) -> None:
+    """Scatter is the blurred primary, capped where the beam is bare: nothing there scatters it."""
+    size = primary.shape[0]
+    factor = max(size // 32, 1)
+    coarse = np.minimum(block_mean(primary, factor), np.float32(0.25))
+    wide = blur(coarse, exposure.scatter_cm / pixel_cm / factor)
+    primary += enlarge(np.float32(exposure.scatter) * wide, factor, size)
+
+
+def _add_tilt(density: np.ndarray, exposure: Exposure) -> np.ndarray:
+    ramp = np.linspace(-1, 1, len(density), dtype=np.float32)
+    density += np.float32(exposure.tilt[0]) * ramp[None, :]
+    density += np.float32(exposure.tilt[1]) * ramp[:, None]
+    return density
+
+
+def measure_window(
+    attenuation: np.ndarray,
+    lungs: np.ndarray,
+    exposure: Exposure,
+    rendition: Rendition,
+    *,
+    pixel_cm: float,
+) -> tuple[float, float]:
+    """
+    Find the densities of lung and mediastinum that the display is set by, on a coarse image.
+
+    It is measured on the scene without findings: otherwise the grey of the whole image would tell whether a patient is
+    ill, and a pair with and without a finding would differ everywhere.
+
+    Args:
+        attenuation (`np.ndarray` of shape `(size, size)`, float32): Without findings.
+        lungs (`np.ndarray` of shape `(size, size)`, bool): Visible lung.
+        exposure (`Exposure`): As will be used.
+        rendition (`Rendition`): As will be used.
+        pixel_cm (`float`): Side of a pixel.
+
+    Returns:
+        `tuple[float, float]`: Median density of lung, and of the densest third of the middle of the field.
+    """
+    factor = max(len(attenuation) // 32, 1)
+    coarse = np.exp(-block_mean(attenuation, factor))
+    scattered = np.minimum(coarse, np.float32(0.25))
+    pixel = pixel_cm * factor
+    coarse += np.float32(exposure.scatter) * blur(scattered, exposure.scatter_cm / pixel)
+    density = _add_tilt(-np.log(np.maximum(coarse, 1e-4)), exposure)
+    density = _compress(density, rendition, pixel)
+    inside = block_mean(lungs.astype(np.float32), factor) > 0.6
+    size = len(density)
+    middle = density[size // 5 : -(size // 5 + 1), size // 4 : -(size // 4 + 1)]
+    lung = float(np.median(density[inside])) if inside.any() else float(np.quantile(middle, 0.2))
+    dense = float(np.quantile(middle, 0.80))
+    return lung, max(dense, lung + 0.25)
+
+
+def _compress(density: np.ndarray, rendition: Rendition, pixel_cm: float) -> np.ndarray:
+    base = smooth_coarsely(density, rendition.compression_cm / pixel_cm)
+    return density - np.float32(rendition.compression) * base
+
+
+def develop(density: np.ndarray, rendition: Rendition, window: tuple[float, float], *, pixel_cm: float) -> np.ndarray:
+    """
+    Display a density image: compress, sharpen, window, bend the tone curve.
+
+    Args:
+        density (`np.ndarray` of shape `(size, size)`, float32): What `expose` gives.
+        rendition (`Rendition`): Settings.
+        window (`tuple[float, float]`): What `measure_window` gives.
+        pixel_cm (`float`): Side of a pixel.
+
+    Returns:
+        `np.ndarray` of shape `(size, size)`, float32: Grey from 0 (black) to 1.
+    """
+    shown = _compress(density, rendition, pixel_cm)
+    shown += np.float32(rendition.local_gain) * (density - smooth_coarsely(density, 0.7 / pixel_cm))
+    if rendition.edge_gain > 0:
+        # The kernel is fixed in centimetres but never finer than the pixels.
+        shown += np.float32(rendition.edge_gain) * (density - blur(density, max(0.12 / pixel_cm, 0.7)))
+    lung, dense = window
+    scale = (rendition.dense_level - rendition.lung_level) / (dense - lung)
+    shown -= np.float32(lung)
+    shown *= np.float32(scale)
+    shown += np.float32(rendition.lung_level)
+    return _tone(shown, rendition.gamma)
+
+
+def _tone(grey: np.ndarray, gamma: float) -> np.ndarray:
+    """Soft toe and shoulder; the gamma keeps mid grey in place. Evaluated by table."""
+    levels = np.linspace(-0.5, 1.75, 2251)
+    shoulder = np.where(levels > 0.78, 1 - 0.22 * np.exp(-(levels - 0.78) / 0.22), levels)
+    toe = np.where(levels < 0.18, 0.18 * np.exp((levels - 0.18) / 0.18), shoulder)
+    bent = np.where(toe > 0, np.power(np.maximum(toe, 1e-6) / 0.6, gamma) * 0.6, 0)
+    table = np.clip(bent, 0, 1).astype(np.float32)
+    index = np.clip((grey + 0.5) * 1000, 0, 2250).astype(np.int16)
+    return table[index]

@@ -1,0 +1,159 @@
+"""Changing resolution and blurring, at the lowest resolution that shows the result."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def turn_image(image: np.ndarray, angle: float, out: np.ndarray) -> None:
+    """
+    Turn an image about its centre, bilinearly; what comes from outside mirrors the inside.
+
+    Args:
+        image (`np.ndarray` of shape `(size, size)`, float32): Source.
+        angle (`float`): Radians, clockwise as seen.
+        out (`np.ndarray` of shape `(size, size)`, float32): Filled.
+    """
+    size = image.shape[0]
+    cos, sin, half = np.cos(angle), np.sin(angle), 0.5 * (size - 1)
+    for i in range(size):
+        for j in range(size):
+            u = half + cos * (j - half) + sin * (i - half)
+            v = half - sin * (j - half) + cos * (i - half)
+            u = abs(u)
+            v = abs(v)
+            if u > size - 1.001:
+                u = max(2.0 * (size - 1.001) - u, 0.0)
+            if v > size - 1.001:
+                v = max(2.0 * (size - 1.001) - v, 0.0)
+            c, r = int(u), int(v)
+            fu, fv = u - c, v - r
+            upper = image[r, c] * (1 - fu) + image[r, c + 1] * fu
+            lower = image[r + 1, c] * (1 - fu) + image[r + 1, c + 1] * fu
+            out[i, j] = upper * (1 - fv) + lower * fv
+
+
+def turn_mask(size: int, angle: float) -> np.ndarray:
+    """Indices `(size * size,)` into a flat mask that turn it as `turn_image` turns an image (nearest pixel)."""
+    half = 0.5 * (size - 1)
+    offset = np.arange(size) - half
+    cos, sin = np.cos(angle), np.sin(angle)
+    u = np.rint(half + cos * offset[None, :] + sin * offset[:, None])
+    v = np.rint(half - sin * offset[None, :] + cos * offset[:, None])
+    last = size - 1
+    u, v = np.abs(u), np.abs(v)
+    u = np.where(u > last, 2 * last - u, u)
+    v = np.where(v > last, 2 * last - v, v)
+    return (v * size + u).astype(np.int32).ravel()
+
+
+def smooth_coarsely(image: np.ndarray, sigma: float) -> np.ndarray:
+    """
+    Blur with a Gaussian at the resolution that suits it.
+
+    Args:
+        image (`np.ndarray` of shape `(size, size)`, float32): Source.
+        sigma (`float`): Standard deviation in pixels.
+
+    Returns:
+        `np.ndarray` of shape `(size, size)`, float32: Blurred; edges repeat.
+    """
+    factor = max(1, min(int(sigma / 1.5), image.shape[0] // 8))
+    if factor == 1:
+        return blur(image, sigma)
+    coarse = block_mean(image, factor)
+    # Averaging and interpolation blur a little themselves.
+    rest = np.sqrt(max(sigma**2 - factor**2 / 4, 0.01)) / factor
+    return enlarge(blur(coarse, rest), factor, image.shape[0])
+
+
+def block_mean(image: np.ndarray, factor: int) -> np.ndarray:
+    """Mean over squares of `factor` pixels; the last ones of an odd size are smaller."""
+    size = -(-image.shape[0] // factor)
+    out = np.empty((size, size), np.float32)
+    _block_mean(image, factor, out)
+    return out
+
+
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur by direct convolution; for small `sigma` in pixels."""
+    if sigma < 0.15:
+        return image.copy()
+    radius = max(1, int(np.ceil(2.6 * sigma)))
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    taps = (taps / taps.sum()).astype(np.float32)
+    halfway, out = np.empty_like(image), np.empty_like(image)
+    _convolve_rows(image, taps, halfway)
+    _convolve_columns(halfway, taps, out)
+    return out
+
+
+def enlarge(coarse: np.ndarray, factor: int, size: int) -> np.ndarray:
+    """Bilinear enlargement of what `block_mean` made, to `(size, size)`."""
+    out = np.empty((size, size), np.float32)
+    _enlarge(coarse, factor, out)
+    return out
+
+
+@njit(cache=True)
+def _block_mean(image: np.ndarray, factor: int, out: np.ndarray) -> None:
+    size = image.shape[0]
+    for i in range(out.shape[0]):
+        bottom = min((i + 1) * factor, size)
+        for j in range(out.shape[1]):
+            right = min((j + 1) * factor, size)
+            total = 0.0
+            for r in range(i * factor, bottom):
+                for c in range(j * factor, right):
+                    total += image[r, c]
+            out[i, j] = total / ((bottom - i * factor) * (right - j * factor))
+
+
+@njit(cache=True)
+def _convolve_rows(image: np.ndarray, taps: np.ndarray, out: np.ndarray) -> None:
+    height, width = image.shape
+    radius = len(taps) // 2
+    for i in range(height):
+        for j in range(width):
+            total = np.float32(0.0)
+            if j >= radius and j < width - radius:
+                for k in range(len(taps)):
+                    total += taps[k] * image[i, j + k - radius]
+            else:
+                for k in range(len(taps)):
+                    total += taps[k] * image[i, min(max(j + k - radius, 0), width - 1)]
+            out[i, j] = total
+
+
+@njit(cache=True)
+def _convolve_columns(image: np.ndarray, taps: np.ndarray, out: np.ndarray) -> None:
+    height, width = image.shape
+    radius = len(taps) // 2
+    for i in range(height):
+        for j in range(width):
+            out[i, j] = 0.0
+        for k in range(len(taps)):
+            row, tap = min(max(i + k - radius, 0), height - 1), taps[k]
+            for j in range(width):
+                out[i, j] += tap * image[row, j]
+
+
+@njit(cache=True)
+def _enlarge(coarse: np.ndarray, factor: int, out: np.ndarray) -> None:
+    last = coarse.shape[0] - 1
+    scale = 1.0 / factor
+    for i in range(out.shape[0]):
+        v = min(max((i + 0.5) * scale - 0.5, 0.0), float(last))
+        r = min(int(v), max(last - 1, 0))
+        fv = np.float32(v - r)
+        below = min(r + 1, last)
+        for j in range(out.shape[1]):
+            u = min(max((j + 0.5) * scale - 0.5, 0.0), float(last))
+            c = min(int(u), max(last - 1, 0))
+            fu = np.float32(u - c)
+            beside = min(c + 1, last)
+            top = coarse[r, c] + (coarse[r, beside] - coarse[r, c]) * fu
+            bottom = coarse[below, c] + (coarse[below, beside] - coarse[below, c]) * fu
+            out[i, j] = top + (bottom - top) * fv
