@@ -4,8 +4,8 @@ Portable models: every other file here is copied to the Hub with the weights, an
 `import synthcxr` makes the Auto classes of `transformers` know these models. Importing `transformers` takes a second
 and its Auto classes five, so that happens the way `transformers` lists its own models: by name, resolved on first use.
 The names can only be entered once the tables exist, and Python's way to hear of that is a finder on `sys.meta_path`
-(PEP 451). This one finds nothing itself: it asks those behind it, and has the module call back when it has run. Importing
-our classes from there would be simpler and wrong: half of `transformers` is being imported at that moment.
+(PEP 451). This one finds nothing itself: it asks those behind it, and has the module call back when it has run.
+Importing our classes from there would be simpler and wrong: half of `transformers` is being imported at that moment.
 """
 
 import importlib
