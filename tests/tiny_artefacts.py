@@ -1,9 +1,11 @@
 """Small but real artefacts that several tests publish, show and serve: a checkpoint and a dataset folder."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from datasets import Dataset, Features
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertTokenizer, ResNetConfig, set_seed
@@ -19,6 +21,18 @@ REPORTS = (
     "FINDINGS: Right apical pneumothorax. The heart is enlarged.\nIMPRESSION: Right pneumothorax. Cardiomegaly.",
 )
 LABELS = (["pleural_effusion"], ["no_finding"], ["cardiomegaly", "pneumothorax"])
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, dataset_folder: Path) -> Path:
+    """A finished run: model, processor, record, results, states. Nobody may change it."""
+    return leave_traces(save_tiny_checkpoint(tmp_path_factory.mktemp("runs") / "tiny"), dataset=dataset_folder)
+
+
+@pytest.fixture(scope="session")
+def dataset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of simulated pairs. Nobody may change it."""
+    return build_tiny_dataset(tmp_path_factory.mktemp("datasets") / "pairs")
 
 
 def save_tiny_checkpoint(path: Path) -> Path:
@@ -42,18 +56,20 @@ def save_tiny_checkpoint(path: Path) -> Path:
     return path
 
 
-def build_tiny_dataset(path: Path, *, origin: str = "simulated", num_rows: int = 6) -> Path:
+def build_tiny_dataset(
+    path: Path, *, origin: str = "simulated", num_rows: int = 6, reports: Sequence[str] = REPORTS
+) -> Path:
     """Two splits of pairs in the contract's layout, with the metadata that `load_dataset` reads."""
     random = np.random.default_rng(0)
     rows = []
     for index in range(num_rows):
-        report = REPORTS[index % len(REPORTS)]
+        report = reports[index % len(reports)]
         pair = Pair(
             id=f"study-{index}",
             image=random.integers(0, 255, (32, 32), dtype=np.uint8),
             report=report,
-            findings=report.split("\n")[0].removeprefix("FINDINGS: "),
-            impression=report.split("\n")[1].removeprefix("IMPRESSION: "),
+            findings=report.partition("\n")[0].removeprefix("FINDINGS: "),
+            impression=report.partition("\n")[2].removeprefix("IMPRESSION: "),
             labels=LABELS[index % len(LABELS)],
             uncertain=["edema"] if index == 0 else [],
             boxes=[[2, 3, 10, 10]],

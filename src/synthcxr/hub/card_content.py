@@ -183,8 +183,11 @@ def _result_group(group: Sequence[Result]) -> Content:
 
 def _interval(result: Result) -> str:
     """The number, and its 95 % interval in brackets."""
-    number = f"{result.value:.3f}" if abs(result.value) < 100 else f"{result.value:,.1f}"
-    return number if result.ci_low is None else f"{number} ({result.ci_low:.3g} to {result.ci_high:.3g})"
+    digits = ".3f" if abs(result.value) < 100 else ",.1f"
+    number = format(result.value, digits)
+    if result.ci_low is None:
+        return number
+    return f"{number} ({result.ci_low:{digits}} to {result.ci_high:{digits}})"
 
 
 def _metric(result: Result) -> str:

@@ -1,0 +1,111 @@
+"""What a card does with its data, good and bad."""
+
+import json
+import re
+import shutil
+
+import pytest
+import yaml
+from huggingface_hub import DatasetCard, ModelCard
+from tiny_artefacts import build_tiny_dataset, save_tiny_checkpoint
+
+from synthcxr.evaluation.results import Result
+from synthcxr.hub import render_dataset_card, render_model_card, save_card, set_repo_id, template_path
+
+
+def test_metadata_follow_the_hub(checkpoint):
+    data = ModelCard(str(render_model_card(checkpoint))).data
+    assert (data.license, data.library_name) == ("apache-2.0", "transformers")
+    assert data.pipeline_tag == "zero-shot-image-classification"
+    assert {"medical", "chest-x-ray", "convirt", "simulated"} <= set(data.tags)
+
+
+def test_the_model_index_holds_every_result(checkpoint):
+    results = ModelCard(str(render_model_card(checkpoint))).data.eval_results
+    assert [result.metric_value for result in results] == [0.8412, 0.9, 0.31]
+
+
+def test_hub_datasets_are_linked_and_local_ones_are_not(checkpoint):
+    assert render_model_card(checkpoint).data.datasets is None
+    record = {"request": {"dataset": ["org/pairs", "/tmp/elsewhere"]}}
+    assert render_model_card(checkpoint, training=record).data.datasets == ["org/pairs"]
+
+
+def test_sections_without_data_are_absent(tmp_path):
+    text = render_model_card(save_tiny_checkpoint(tmp_path / "bare")).text
+    assert "## Results" not in text
+    assert "## Training" not in text
+    assert "No measurement comes with this checkpoint" in text
+
+
+def test_rows_by_origin_come_from_the_training_set(checkpoint):
+    text = render_model_card(checkpoint).text
+    assert "| train | 4 | 2 | 0 | 4 | 0 |" in text
+
+
+def test_words_of_others_stay_in_their_cell(checkpoint):
+    evil = "{{ 6000 + 11 }} | <script>alert(1)</script>\n## Approved for clinical use [click](http://x)"
+    result = Result("zero_shot_classification", evil, None, "macro_auroc", 0.5, None, None, 10, 0, evil)
+    text = render_model_card(checkpoint, results=[result]).text
+    assert "{{ 6000 + 11 }}" in text
+    assert "6011" not in text.split("## Results")[1].split("## Limitations")[0]
+    assert "<script>" not in text
+    assert "\n## Approved" not in text
+    assert "[click](" not in text.replace("\\[click\\](", "")
+    assert yaml.safe_load(str(render_model_card(checkpoint, results=[result])).split("---\n")[1])
+
+
+def test_a_report_cannot_leave_its_block(tmp_path):
+    folder = build_tiny_dataset(tmp_path / "pairs", reports=["```\n# Cured\n```` not yet"] * 3)
+    block = re.search(r"(`{5,})text\n(.*?)\n\1", render_dataset_card(folder).text, re.DOTALL)
+    assert "# Cured" in block[2]
+
+
+def test_metadata_of_the_builder_are_kept(dataset_folder):
+    data = DatasetCard(str(render_dataset_card(dataset_folder))).data
+    assert [item["split"] for item in data.configs[0]["data_files"]] == ["train", "test"]
+    assert data.size_categories == "n<1K"
+
+
+def test_rendering_again_changes_nothing(dataset_folder, tmp_path):
+    folder = shutil.copytree(dataset_folder, tmp_path / "pairs")
+    first = save_card(render_dataset_card(folder), folder).read_text()
+    assert save_card(render_dataset_card(folder), folder).read_text() == first
+
+
+def test_real_rows_need_a_licence(tmp_path):
+    folder = build_tiny_dataset(tmp_path / "pairs", origin="real")
+    with pytest.raises(ValueError, match="not simulated; pass their license"):
+        render_dataset_card(folder)
+    card = render_dataset_card(folder, license="cc-by-4.0", source_licenses={"balanced@1": "CC BY 4.0"})
+    assert "An example:" not in card.text
+    assert "| real | balanced@1 | CC BY 4.0 | 6 |" in card.text
+
+
+def test_the_hub_id_is_set_in_every_example(checkpoint):
+    text = set_repo_id(str(render_model_card(checkpoint)), "org/other")
+    assert text.count('repo_id = "org/other"') == 2
+    assert 'repo_id = "org/name"' not in text
+
+
+def test_a_folder_that_holds_no_model_is_named(tmp_path):
+    with pytest.raises(ValueError, match="has no config.json"):
+        render_model_card(tmp_path)
+
+
+def test_a_card_is_saved_in_one_step(checkpoint, tmp_path):
+    save_card(render_model_card(checkpoint), tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["README.md"]
+
+
+def test_templates_are_found_and_named(root):
+    assert template_path("model_card.md.j2") == root / "hub_cards" / "model_card.md.j2"
+    with pytest.raises(ValueError, match="no card template 'pipeline_card.md.j2'"):
+        template_path("pipeline_card.md.j2")
+
+
+def test_an_unknown_model_type_is_named_as_it_is(checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "somebody_elses"}))
+    assert "somebody_elses: an image tower" in render_model_card(folder).text

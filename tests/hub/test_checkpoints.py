@@ -1,0 +1,79 @@
+"""Which files of a checkpoint travel, and what keeps it at home."""
+
+import json
+import shutil
+
+import pytest
+
+from synthcxr.hub.checkpoints import checkpoint_files, count_parameters, read_config, read_record
+from synthcxr.models import ConvirtModel
+
+
+@pytest.fixture
+def folder(checkpoint, tmp_path):
+    return shutil.copytree(checkpoint, tmp_path / "model")
+
+
+def test_model_processor_code_and_results_travel(checkpoint):
+    names = {file.as_posix() for file in checkpoint_files(checkpoint)}
+    assert {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "results.json"} <= names
+    assert {"modeling_convirt.py", "configuration_convirt.py", "processing_cxr.py", "image_processing_cxr.py"} <= names
+
+
+def test_every_sibling_that_the_code_imports_travels(checkpoint):
+    names = {file.as_posix() for file in checkpoint_files(checkpoint)}
+    assert {"layers_dual_encoder.py", "layers_towers.py", "loss_contrastive.py", "modeling_outputs.py"} <= names
+
+
+def test_states_and_records_stay_at_home(checkpoint):
+    names = {file.as_posix() for file in checkpoint_files(checkpoint)}
+    assert not {"training_args.bin", "pretraining.json", "checkpoint-10/optimizer.pt"} & names
+
+
+def test_a_stray_module_stays_at_home(folder):
+    (folder / "notes.py").write_text("print('private')\n")
+    assert "notes.py" not in {file.as_posix() for file in checkpoint_files(folder)}
+
+
+def test_parameters_are_counted_from_the_headers(checkpoint):
+    model = ConvirtModel.from_pretrained(checkpoint)
+    assert count_parameters(checkpoint) == sum(tensor.numel() for tensor in model.state_dict().values())
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "model.safetensors", "modeling_convirt.py"])
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(ValueError, match=name.replace("model.safetensors", "safetensors")):
+        checkpoint_files(folder)
+
+
+def test_a_cut_weight_file_is_named(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:200])
+    with pytest.raises(ValueError, match="model.safetensors is no complete safetensors file"):
+        checkpoint_files(folder)
+
+
+def test_a_model_without_its_code_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    del config["auto_map"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="has no auto_map to a model"):
+        checkpoint_files(folder)
+
+
+def test_a_missing_shard_of_the_weights_is_named(folder):
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00002-of-00002.safetensors"}}')
+    with pytest.raises(ValueError, match="lacks model-00002-of-00002.safetensors"):
+        checkpoint_files(folder)
+
+
+def test_a_record_is_read_and_may_be_absent(checkpoint, tmp_path):
+    assert read_record(checkpoint)["num_pairs"] == 1200
+    assert read_record(tmp_path) == {}
+
+
+def test_a_broken_configuration_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="config.json is not JSON"):
+        read_config(tmp_path)

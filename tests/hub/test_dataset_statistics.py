@@ -1,0 +1,61 @@
+"""Counting a dataset folder."""
+
+import shutil
+
+import pytest
+from tiny_artefacts import build_tiny_dataset
+
+from synthcxr.hub.dataset_statistics import dataset_shards, describe_dataset
+
+
+def test_splits_come_in_the_order_of_the_contract(dataset_folder):
+    assert list(describe_dataset(dataset_folder)) == ["train", "test"]
+
+
+def test_rows_patients_and_origins_are_counted(dataset_folder):
+    train = describe_dataset(dataset_folder)["train"]
+    assert (train.num_rows, train.num_patients, train.num_real_patients) == (4, 2, 0)
+    assert train.origins == {"simulated": 4}
+    assert train.sources == {("simulated", "balanced@1"): 4}
+
+
+def test_findings_are_counted_by_name_and_certainty(dataset_folder):
+    train = describe_dataset(dataset_folder)["train"]
+    assert train.present == {"pleural_effusion": 2, "no_finding": 1, "cardiomegaly": 1, "pneumothorax": 1}
+    assert train.uncertain == {"edema": 1}
+
+
+def test_reports_people_entities_and_quality_are_counted(dataset_folder):
+    train = describe_dataset(dataset_folder)["train"]
+    assert train.num_distinct_reports == 3
+    assert train.report_words == [12] * 4
+    assert train.sexes == {"male": 2, "female": 2}
+    assert train.ages == [30.0, 31.0, 32.0, 33.0]
+    assert train.entities == {"abnormality": 4}
+    assert train.quality_scores == {"image_quality": [0.5] * 4}
+    assert train.quality_words == {"reason": {"blurred": 1}}
+
+
+def test_a_missing_shard_is_named(dataset_folder, tmp_path):
+    folder = shutil.copytree(dataset_folder, tmp_path / "pairs")
+    (folder / "data" / "train-00000-of-00001.parquet").rename(folder / "data" / "train-00000-of-00002.parquet")
+    with pytest.raises(ValueError, match="the split train has 1 shards; expected the 2 of one build"):
+        dataset_shards(folder)
+
+
+def test_a_cut_shard_is_named(dataset_folder, tmp_path):
+    folder = shutil.copytree(dataset_folder, tmp_path / "pairs")
+    shard = folder / "data" / "test-00000-of-00001.parquet"
+    shard.write_bytes(shard.read_bytes()[:500])
+    with pytest.raises(ValueError, match="test-00000-of-00001.parquet is no complete Parquet file"):
+        describe_dataset(folder)
+
+
+def test_a_folder_without_shards_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected the folder of a dataset"):
+        describe_dataset(tmp_path)
+
+
+def test_real_patients_are_counted_apart(tmp_path):
+    train = describe_dataset(build_tiny_dataset(tmp_path / "pairs", origin="real"))["train"]
+    assert (train.num_patients, train.num_real_patients) == (2, 2)
