@@ -49,9 +49,9 @@ def subcutaneous_emphysema(
     zone = zone * smoothstep(scene.body_cm[window], 1.5, 5.0)
     streaks = _streaks(x_cm, y_cm, seed, angle=sign * fan * 1.57)
     patches = 0.5 + 0.5 * fractal_noise(x_cm, y_cm, seed=seed + 9, scale_cm=3.0, octaves=2)
-    depth = (0.25 + 1.3 * level) * zone * np.clip(patches, 0.1, 1.5)
-    smooth = scene.mu_soft * depth
-    return windowed_effect(scene, window, (-smooth * streaks).astype(np.float32), visible(smooth, share=0.3))
+    smooth = scene.mu_soft * (0.4 + 1.7 * level) * zone
+    attenuation = -smooth * streaks * np.clip(patches, 0.15, 1.5)
+    return windowed_effect(scene, window, attenuation.astype(np.float32), visible(smooth, share=0.45))
 
 
 def _streaks(x_cm: np.ndarray, y_cm: np.ndarray, seed: int, *, angle: float) -> np.ndarray:
@@ -73,12 +73,12 @@ def _crescent(scene: Scene, side: str, level: float, rng: np.random.Generator) -
     known = np.isfinite(scene.dome[side])
     roof = np.interp(x_cm, scene.x_cm[known], scene.dome[side][known]) + thickness * child
     t = (x_cm - centre) / half
-    wave = fractal_noise(x_cm, np.zeros(2), seed=seed, scale_cm=2.5, octaves=2)[0]
+    wave = fractal_noise(x_cm, np.zeros(2), seed=seed, scale_cm=4.0, octaves=1)[0]
     drop = height * np.clip(1 - t * t, 0, 1) * (1 + lean * t + 0.08 * wave)
     depth_y = y_cm[:, None] - roof[None, :]
-    soft = 0.12 * child
+    soft = 0.16 * child
     inside = smoothstep(depth_y, -soft, soft) * smoothstep(depth_y - drop[None, :], soft, -soft)
     # The bubble is a lens: as deep as it is wide near the top of the dome, thin towards its rim.
-    chord = child * (1.2 + 4.5 * level) * np.sqrt(np.clip(1 - t * t, 0, 1))[None, :] * inside
-    attenuation = -scene.mu_soft * chord
+    chord = child * (1.6 + 6.5 * level) * np.sqrt(np.clip(1 - t * t, 0, 1))[None, :] * inside
+    attenuation = -np.minimum(scene.mu_soft * chord, 0.45 * scene.attenuation[window])
     return windowed_effect(scene, window, attenuation.astype(np.float32), visible(attenuation))

@@ -26,9 +26,9 @@ def fracture(scene: Scene, instance: FindingInstance, side: str | None, rng: np.
     if rib is None:
         return FindingEffect(np.zeros_like(scene.attenuation), np.zeros(scene.attenuation.shape, dtype=bool))
     point, tangent, normal = _break_point(scene, rib, 0.15 + 0.6 * along)
-    step = (0.12 + 0.75 * level) * scene.rib_radius_cm * (1 if turn < 0.5 else -1)
+    step = (0.15 + 1.15 * level) * scene.rib_radius_cm * (1 if turn < 0.5 else -1)
     healed = old > 0.7
-    return _displaced(scene, point, tangent, normal, step, gap=0.0 if healed else 0.05 + 0.22 * level, healed=healed)
+    return _displaced(scene, point, tangent, normal, step, level=level, healed=healed)
 
 
 def scoliosis(scene: Scene, instance: FindingInstance, side: str | None, rng: np.random.Generator) -> FindingEffect:
@@ -69,9 +69,16 @@ def _break_point(scene: Scene, rib: np.ndarray, along: float) -> tuple[np.ndarra
 
 
 def _displaced(
-    scene: Scene, point: np.ndarray, tangent: np.ndarray, normal: np.ndarray, step: float, *, gap: float, healed: bool
+    scene: Scene,
+    point: np.ndarray,
+    tangent: np.ndarray,
+    normal: np.ndarray,
+    step: float,
+    *,
+    level: float,
+    healed: bool,
 ) -> FindingEffect:
-    radius = scene.rib_radius_cm
+    radius, gap = scene.rib_radius_cm, 0.06 + 0.4 * level
     reach = 4.0 * radius + abs(step)
     window = window_around(scene, (point[0] - reach, point[0] + reach), (point[1] - reach, point[1] + reach))
     x_cm, y_cm = scene.x_cm[window[1]], scene.y_cm[window[0]]
@@ -88,10 +95,11 @@ def _displaced(
     ends = np.stack([point - 1.15 * radius * normal, point + (1.15 * radius + step) * normal])
     if healed:
         body = np.stack([point - 1.3 * radius * tangent, point + 0.5 * step * normal, point + 1.3 * radius * tangent])
-        attenuation += 0.35 * scene.mu_bone * stroke_chord(x_cm, y_cm, body, radius * np.array([0.7, 1.35, 0.7]))
+        callus = stroke_chord(x_cm, y_cm, body, radius * np.array([0.7, 1.35, 0.7]))
+        attenuation += (0.25 + 0.3 * level) * scene.mu_bone * callus
     else:
         # The gap opens both cortices, about half a centimetre of bone on the ray.
         line = stroke_chord(x_cm, y_cm, ends, 0.5 * gap + 0.04)
-        attenuation -= 0.8 * radius * scene.mu_bone * np.minimum(line / (gap + 0.08), 1.0)
+        attenuation -= 1.1 * radius * scene.mu_bone * np.minimum(line / (gap + 0.08), 1.0)
     seen = (np.abs(along) < 2.2 * radius) & (np.abs(across) < 1.25 * radius + abs(step))
     return windowed_effect(scene, window, attenuation.astype(np.float32), seen)

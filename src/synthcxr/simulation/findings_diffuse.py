@@ -21,7 +21,7 @@ _KERLEY_LINES = 24
 def edema(scene: Scene, instance: FindingInstance, side: str | None, rng: np.random.Generator) -> FindingEffect:
     """Cardiogenic edema: fuzzy vessels, Kerley B lines, peribronchial cuffs, perihilar haze, bat wings when severe."""
     level = severity_level(instance, rng)
-    tilt = rng.normal(0, 0.22)
+    tilt = 0.09 * rng.normal()
     effects = []
     for each, sign in zip(SIDES, (1, -1), strict=True):
         seed = int(rng.integers(0, 2**63 - 1))
@@ -56,9 +56,9 @@ def fibrosis(scene: Scene, instance: FindingInstance, side: str | None, rng: np.
     envelope = zone * (0.35 + 0.65 * rim) * lung_presence(frame)
     seed, bands = noise_seed(rng), _scar_bands(frame, level, rng, apical=bool(apical))
     web = lung_web(frame, seed, scale_cm=1.1) + 0.6 * lung_web(frame, seed + 1, scale_cm=0.6)
-    scars = (0.06 + 0.2 * level) * envelope * (web - 0.35)
-    haze = (0.05 + 0.16 * level) * frame.mu_fill * envelope * np.minimum(frame.thickness, 7)
-    return frame.effect(scars + haze + bands, visible(haze + 0.4 * (0.06 + 0.2 * level) * envelope + bands))
+    scars = (0.08 + 0.32 * level) * envelope * (web - 0.35)
+    haze = (0.05 + 0.2 * level) * frame.mu_fill * envelope * np.minimum(frame.thickness, 7)
+    return frame.effect(scars + haze + bands, visible(haze + 0.4 * (0.08 + 0.32 * level) * envelope))
 
 
 def deform_fibrosis(geometry: Geometry, instance: FindingInstance, rng: np.random.Generator) -> Geometry:
@@ -102,7 +102,7 @@ def _edema_of_lung(frame: LungFrame, level: float, rng: np.random.Generator) -> 
     )
     inside = lung_presence(frame)
     gravity = smoothstep(frame.v, 0.15, 1.05)
-    cotton = np.clip(1 + 0.45 * lung_noise(frame, rng, 1.9), 0, 2.2)
+    cotton = np.clip(1 + 0.22 * lung_noise(frame, rng, 2.4), 0.3, 1.8)
     alveolar = max(level - 0.5, 0.0) * 2.0  # bat wings appear in the upper half of the scale, sparing the rim
     fill = (0.05 + 0.16 * level) * wing + 0.11 * level * gravity
     wings = 0.5 * alveolar * wing * smoothstep(frame.u, 1.0, 0.72)
@@ -164,13 +164,13 @@ def _covid_of_lung(
             radii=(radius * (1.0 + 0.7 * draw[3]), radius * 0.8),
             angle=np.pi * (0.35 + 0.3 * draw[4]),
             softness=0.55,
-            irregularity=0.3,
+            irregularity=0.18,
             seed=seeds[index],
         )
     envelope = (1 - clear) * lung_presence(frame)
     smooth = (0.14 + 0.42 * level) * frame.mu_fill * envelope * np.minimum(frame.thickness, 6.5 * child)
     lines = 0.03 * (0.4 + level) * envelope * (lung_web(frame, noise_seed(rng), scale_cm=1.4) - 0.3)
-    return frame.effect(smooth * np.clip(1 + 0.2 * lung_noise(frame, rng, 1.8), 0.3, 1.7) + lines, visible(smooth))
+    return frame.effect(smooth * np.clip(1 + 0.12 * lung_noise(frame, rng, 2.0), 0.3, 1.7) + lines, visible(smooth))
 
 
 def _scar_bands(frame: LungFrame, level: float, rng: np.random.Generator, *, apical: bool) -> np.ndarray:

@@ -38,15 +38,13 @@ def enlarged_cardiomediastinum(
     scene: Scene, instance: FindingInstance, side: str | None, rng: np.random.Generator
 ) -> FindingEffect:
     """The silhouette between the lungs, which the geometry has made wide."""
-    shape = (scene.image_size, scene.image_size)
-    right, left = scene.medial_edge["right"], scene.medial_edge["left"]
-    known = np.isfinite(right) & np.isfinite(left)
-    y = scene.y_cm[known]
-    low = min(scene.landmarks["right_dome"][1], scene.landmarks["left_dome"][1])
-    rows = known & (scene.y_cm >= scene.landmarks["right_apex"][1]) & (scene.y_cm < low)
-    inner, outer = (np.interp(scene.y_cm, y, edge[known])[:, None] for edge in (right, left))
-    mask = rows[:, None] & (scene.x_cm[None, :] > inner) & (scene.x_cm[None, :] < outer)
-    return FindingEffect(np.zeros(shape, dtype=np.float32), mask | scene.heart_mask)
+    right, left = scene.lung_mask["right"], scene.lung_mask["left"]
+    columns = np.arange(scene.image_size)[None, :]
+    inner = scene.image_size - right[:, ::-1].argmax(axis=1)[:, None]  # first column after the right lung
+    outer = left.argmax(axis=1)[:, None]
+    rows = right.any(axis=1) & left.any(axis=1) & (scene.y_cm < scene.landmarks["heart"][1])
+    mask = rows[:, None] & (columns >= inner) & (columns < outer)
+    return FindingEffect(np.zeros(mask.shape, dtype=np.float32), mask | scene.heart_mask)
 
 
 def deform_enlarged_cardiomediastinum(
@@ -95,19 +93,18 @@ def hernia(scene: Scene, instance: FindingInstance, side: str | None, rng: np.ra
     window = window_around(scene, (centre[0] - reach, centre[0] + reach), (centre[1] - reach, centre[1] + reach))
     x_cm, y_cm = scene.x_cm[window[1]], scene.y_cm[window[0]]
     distance = elliptic_distance(x_cm, y_cm, centre=centre, radii=(radius, radius * aspect))
-    distance += 0.05 * fractal_noise(x_cm, y_cm, seed=seed, scale_cm=2.5, octaves=2)
-    lung = scene.lung_thickness["right"][window] + scene.lung_thickness["left"][window]
-    # Behind the heart the sac pushes lung aside; where there is none it adds what the chest bulges, a little.
-    body = sphere_chord(distance, 1.6 * radius)
-    gain = (scene.mu_soft - scene.mu_lung["left"]) * np.minimum(body, 0.35 * body + lung)
+    distance += 0.03 * fractal_noise(x_cm, y_cm, seed=seed, scale_cm=3.5, octaves=2)
+    body = sphere_chord(distance, 1.1 * radius)
+    # Behind the heart the sac takes the room of lung and fat.
+    gain = 0.75 * (scene.mu_soft - scene.mu_lung["left"]) * body
     attenuation = gain * smoothstep(distance, 1.0, 0.9)
     if air < 0.75:
         wall = distance / (1 - 0.35 / radius)
-        pocket = np.minimum(sphere_chord(wall, 1.6 * radius), body)
+        pocket = np.minimum(sphere_chord(wall, 1.1 * radius), body)
         level_y = centre[1] + height * radius * aspect
         if not scene.geometry.supine:
             pocket = pocket * smoothstep(y_cm - level_y, 0.05, -0.05)[:, None]
-        attenuation = attenuation - scene.mu_soft * (0.45 + 0.3 * air) * pocket
+        attenuation = attenuation - scene.mu_soft * (0.6 + 0.3 * air) * pocket
     above = y_cm[:, None] < junction[1] + 0.3 * radius
     seen = (distance < 1.0) & above & (visible(gain) | (np.abs(attenuation) > 0.04))
     return windowed_effect(scene, window, attenuation.astype(np.float32), seen)

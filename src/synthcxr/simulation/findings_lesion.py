@@ -9,7 +9,7 @@ from .opacities import filled, patches
 from .placement import LungFrame, combine, place, resolve_side, severity_level, visible, window_around, windowed_effect
 from .scene import FindingEffect, Scene
 from .strokes import stroke_chord
-from .textures import lobed_distance, noise_seed, smoothstep, soft_blob, sphere_chord
+from .textures import fractal_noise, lobed_distance, noise_seed, smoothstep, soft_blob, sphere_chord
 
 
 def nodule(scene: Scene, instance: FindingInstance, side: str | None, rng: np.random.Generator) -> FindingEffect:
@@ -31,8 +31,8 @@ def mass(scene: Scene, instance: FindingInstance, side: str | None, rng: np.rand
     centre = place(frame, instance.region, rng, fallback="hilum" if central else "lung")
     diameter = instance.size_cm or (3.1 + 5.0 * level) * _child(frame)
     spiculated = rng.random() < 0.45
-    shape = _Rim(rng, roughness=0.16)
-    effect = _solid(frame, centre, diameter, 0.65 + 0.35 * level, shape, edge=0.1)
+    shape = _Rim(rng, roughness=0.085)
+    effect = _solid(frame, centre, diameter, 0.65 + 0.35 * level, shape, edge=0.14)
     spicules = _spicules(frame, centre, 0.5 * diameter, rng)
     if spiculated:
         effect.attenuation[frame.window] += spicules
@@ -90,15 +90,15 @@ def tuberculosis(scene: Scene, instance: FindingInstance, side: str | None, rng:
 
 
 class _Rim:
-    """Random outline of a lesion; always ten draws."""
+    """Random outline of a lesion; always eleven draws."""
 
     def __init__(self, rng: np.random.Generator, *, roughness: float) -> None:
         self.amplitudes = roughness * rng.normal(size=4) / np.array([1.0, 1.2, 1.7, 2.2])
         self.phases = rng.random(4) * 2 * np.pi
-        self.aspect, self.angle = 0.8 + 0.2 * rng.random(), np.pi * rng.random()
+        self.aspect, self.angle, self.seed = 0.8 + 0.2 * rng.random(), np.pi * rng.random(), noise_seed(rng)
 
     def distance(self, x_cm: np.ndarray, y_cm: np.ndarray, centre: tuple[float, float], radius: float) -> np.ndarray:
-        return lobed_distance(
+        distance = lobed_distance(
             x_cm,
             y_cm,
             centre=centre,
@@ -107,6 +107,7 @@ class _Rim:
             amplitudes=self.amplitudes,
             phases=self.phases,
         )
+        return distance + 0.05 * fractal_noise(x_cm, y_cm, seed=self.seed, scale_cm=0.6 * radius, octaves=2)
 
 
 def _solid(
@@ -158,7 +159,7 @@ def _cavity(
         below = smoothstep(y_cm[:, None] - centre[1] - height * radius, -0.04, 0.04)
         hole = hole * (1 - below)
     density = 0.55 + 0.45 * level
-    halo = soft_blob(x_cm, y_cm, centre=centre, radii=(1.25 * radius,) * 2, softness=0.5, irregularity=0.3, seed=seed)
+    halo = soft_blob(x_cm, y_cm, centre=centre, radii=(1.25 * radius,) * 2, softness=0.5, irregularity=0.15, seed=seed)
     haze = 0.15 * level * halo * np.minimum(thickness, diameter)
     attenuation = frame.mu_fill * (density * (body - hole) + haze) - scene.mu_lung[frame.side] * hole * density
     seen = ((outer < 1.0) | visible(frame.mu_fill * haze, share=0.5)) & scene.lung_extent[frame.side][window]

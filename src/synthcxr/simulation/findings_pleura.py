@@ -62,7 +62,7 @@ def pneumothorax(scene: Scene, instance: FindingInstance, side: str | None, rng:
     level = severity_level(instance, rng)
     if scene.geometry.supine and level < 0.8:
         return _deep_sulcus(frame, level, rng)
-    shrink, strength = _shrinkage(frame, level, rng), rng.uniform(0.06, 0.1)
+    shrink, strength = _shrinkage(frame, level, rng), rng.uniform(0.09, 0.15)
     inner, outer = _retract(frame, shrink)
     line = strength * _pleural_line(frame, shrink)
     return frame.effect(inner + line, outer | (line > 0.4 * strength))
@@ -91,15 +91,15 @@ def pleural_thickening(
         apical = region_stem(instance.region) in ("apex", "upper_zone", "upper_lobe")
     width = (0.25 + 1.0 * level) * frame.height_cm / 20.0
     centre, half = rng.uniform(0.5, 0.8), 0.14 + 0.3 * level
-    noise = fractal_noise(frame.x_cm, frame.y_cm, seed=noise_seed(rng), scale_cm=2.5, octaves=3)
+    noise = fractal_noise(frame.x_cm, frame.y_cm, seed=noise_seed(rng), scale_cm=4.0, octaves=2, persistence=0.35)
     inset = _inset(frame)
     if apical:
         along = smoothstep(frame.v, 0.2 + 0.06 * level, 0.05) * smoothstep(frame.u, 0.0, 0.3)
         width *= 1.4
     else:
         along = smoothstep(np.abs(frame.v - centre), half, half - 0.12) * smoothstep(frame.u, 0.55, 0.8)
-    local = width * along * np.clip(1 + 0.3 * noise, 0.3, 1.8)
-    band = smoothstep(inset, local + 0.15, np.maximum(local - 0.15, -0.1))
+    local = width * along * np.clip(1 + 0.2 * noise, 0.4, 1.6)
+    band = smoothstep(inset, local + 0.2, np.maximum(local - 0.2, -0.15))
     # On edge it replaces the whole depth of lung; seen flat it is two thin sheets.
     on_edge = np.minimum(frame.thickness, 3.0 + 6.0 * level) * band * (local > 0.05)
     attenuation = frame.mu_fill * np.minimum(on_edge + 0.35 * local * smoothstep(inset, 4.0, 0.0), frame.thickness)
@@ -145,7 +145,8 @@ def _radial_scale(
 ) -> np.ndarray:
     distance = np.hypot(lateral, up) + 1e-6
     towards = (lateral * np.sin(tilt) + up * np.cos(tilt)) / distance
-    weight = ((1 + towards) / 2) ** sharp
+    # The base keeps to its dome, so the lung does not move straight down.
+    weight = ((1 + towards) / 2) ** sharp * smoothstep(-up / distance, 0.97, 0.45)
     turn = np.arctan2(lateral, up)
     return 1 - amount * weight * (1 + 0.07 * wave[1] * np.sin(3 * turn + 6.28 * wave[0]))
 

@@ -112,7 +112,7 @@ def _plates(frame: LungFrame, instance: FindingInstance, level: float, rng: np.r
         x, y = frame.point(0.2 + 0.45 * where, v0 + height * (v1 - v0))
         span = child * (2.0 + 2.2 * length + 2.5 * level)
         angle = frame.sign * (0.55 * slope - 0.2)
-        radius = child * (0.09 + 0.12 * width + 0.14 * level)
+        radius = child * (0.14 + 0.14 * width + 0.16 * level)
         starts.append(len(points))
         for step in np.linspace(-0.5, 0.5, 9):
             sag = 0.35 * span * (bend - 0.4) * (0.25 - step * step)
@@ -122,27 +122,29 @@ def _plates(frame: LungFrame, instance: FindingInstance, level: float, rng: np.r
     # A plate is seen on edge: it is several centimetres deep, more or less in the beam's direction.
     depth = np.minimum(frame.thickness, (1.6 + 4.5 * level) * child)
     fuzzy = np.clip(0.85 + 0.3 * lung_noise(frame, rng, 1.5), 0.3, 1.3)
-    return frame.mu_fill * depth * fuzzy * np.minimum(chord / (2 * child * (0.09 + 0.06 + 0.14 * level)), 1.0)
+    return frame.mu_fill * depth * fuzzy * np.minimum(chord / (2 * child * (0.21 + 0.16 * level)), 1.0)
 
 
 def _crowded_base(frame: LungFrame, level: float, rng: np.random.Generator) -> np.ndarray:
     top, lean = rng.uniform(0.72, 0.84) - 0.14 * level, rng.uniform(-0.1, 0.12)
     wave = 0.05 * lung_noise(frame, rng, 3.5)
     zone = smoothstep(frame.v + wave + lean * (frame.u - 0.5), top, top + 0.28) * lung_presence(frame)
-    grain = np.clip(1 + 0.25 * lung_noise(frame, rng, 1.6), 0.3, 1.7)
+    grain = np.clip(1 + 0.12 * lung_noise(frame, rng, 2.2), 0.3, 1.7)
     return (0.08 + 0.55 * level) * frame.mu_fill * zone * grain * np.minimum(frame.thickness, 6.0)
 
 
 def _lower_collapse(frame: LungFrame, level: float, rng: np.random.Generator) -> np.ndarray:
     """The lower lobe folds to a triangle against the spine, on the left behind the heart; its edge is straight."""
-    reach, lean, blur = rng.uniform(0.3, 0.5) * (0.6 + 0.5 * level), rng.uniform(0.85, 1.15), rng.uniform(0.5, 1.3)
+    reach, lean, blur = rng.uniform(0.3, 0.5) * (0.6 + 0.5 * level), rng.uniform(0.85, 1.15), rng.uniform(0.8, 2.2)
+    bend = rng.uniform(-1.0, 0.4)
     midline = float(np.interp(frame.dome_y, frame.scene.y_cm, np.nan_to_num(frame.scene.midline)))
     lateral, _ = frame.edges(frame.dome_y)
     hilum = frame.hilum()
     foot = midline + (lateral - midline) * (0.35 + reach)
     slope = (foot - hilum[0]) / max(frame.dome_y - hilum[1], 1.0) * lean
-    edge = hilum[0] + slope * (frame.y_cm - hilum[1])
-    offset = frame.sign * (edge[:, None] - frame.x_cm[None, :]) + 0.15 * lung_noise(frame, rng, 3.0)
+    bow = bend * np.sin(np.pi * np.clip((frame.y_cm - hilum[1]) / max(frame.dome_y - hilum[1], 1.0), 0, 1))
+    edge = hilum[0] + slope * (frame.y_cm - hilum[1]) + frame.sign * bow
+    offset = frame.sign * (edge[:, None] - frame.x_cm[None, :]) + 0.3 * lung_noise(frame, rng, 4.0)
     inside = smoothstep(offset, -blur, blur) * smoothstep(frame.y_cm - hilum[1], 0.0, 4.0)[:, None]
     depth = np.minimum(frame.thickness, frame.height_cm * 0.4)
     return (0.35 + 0.6 * level) * frame.mu_fill * depth * inside * lung_presence(frame)
@@ -175,12 +177,12 @@ def _emphysema_of_lung(frame: LungFrame, level: float, rng: np.random.Generator)
         turn = np.linspace(0.2 * np.pi, (1.0 + wall) * np.pi, 24)
         ring = np.stack([centre[0] + radii[0] * np.cos(turn), centre[1] + radii[1] * np.sin(turn)], axis=1)
         rings = np.maximum(rings, stroke_chord(frame.x_cm, frame.y_cm, ring, 0.05))
-    attenuation = -mu * frame.thickness * np.maximum(lost, 0.8 * bullae) - vessels * np.maximum(lost, bullae)
-    attenuation += 0.5 * rings * frame.extent
-    smooth = mu * frame.thickness * (0.1 + 0.5 * level) * (0.45 + 0.55 * zone)
-    return frame.effect(attenuation, visible(smooth, share=0.5) & scene.lung_mask[frame.side][frame.window])
+    attenuation = -mu * frame.thickness * np.maximum(lost, 0.55 * bullae) - vessels * np.maximum(lost, bullae)
+    attenuation += 0.4 * rings * frame.extent
+    seen = (zone > 0.25) & scene.lung_mask[frame.side][frame.window]
+    return frame.effect(attenuation, seen)
 
 
 def _bulla(frame: LungFrame, centre: tuple[float, float], radii: tuple[float, float], seed: int) -> np.ndarray:
-    blob = soft_blob(frame.x_cm, frame.y_cm, centre=centre, radii=radii, softness=0.12, irregularity=0.06, seed=seed)
+    blob = soft_blob(frame.x_cm, frame.y_cm, centre=centre, radii=radii, softness=0.18, irregularity=0.03, seed=seed)
     return blob * lung_presence(frame)

@@ -31,8 +31,8 @@ def lobe_envelope(frame: LungFrame, lobe: str, rng: np.random.Generator) -> np.n
     if lobe == "upper_lobe":
         return smoothstep(frame.v, edge + sharp, edge - sharp) * inside
     if lobe == "middle_lobe":
-        lateral = smoothstep(frame.u, 0.95, 0.4)
-        return smoothstep(frame.v, edge - sharp, edge + sharp) * smoothstep(frame.v, 1.0, 0.82) * lateral * inside
+        lateral = smoothstep(frame.u, 1.1, 0.25)
+        return smoothstep(frame.v, edge - sharp, edge + sharp) * smoothstep(frame.v, 1.02, 0.7) * lateral * inside
     return smoothstep(frame.v, edge - 0.12, edge + 0.2) * (0.55 + 0.45 * smoothstep(frame.v, 0.5, 0.85)) * inside
 
 
@@ -43,7 +43,7 @@ def patches(
     rng: np.random.Generator,
     *,
     count: int,
-    softness: float = 0.45,
+    softness: float = 0.5,
     growth: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """
@@ -55,7 +55,7 @@ def patches(
         level (`float`): Severity from 0 to 1; moves the size.
         rng (`np.random.Generator`): As many draws whatever `count` is.
         count (`int`): Clouds, at most 6.
-        softness (`float`, *optional*, defaults to 0.45): Width of their margins.
+        softness (`float`, *optional*, defaults to 0.5): Width of their margins.
         growth (`float`, *optional*, defaults to 1.0): Factor on their radii.
 
     Returns:
@@ -83,7 +83,7 @@ def patches(
             radii=radii,
             angle=np.pi * draw[4],
             softness=softness,
-            irregularity=0.3,
+            irregularity=0.17,
             seed=seeds[index],
         )
         depth = max(depth, 2.2 * radius)
@@ -100,7 +100,7 @@ def filled(
     bronchograms: bool,
 ) -> FindingEffect:
     """Fill `envelope` with fluid, unevenly, with dark branching airways where enough air is gone for them to show."""
-    grain = 1 + 0.22 * lung_noise(frame, rng, 2.2)
+    grain = 1 + 0.09 * lung_noise(frame, rng, 2.6)
     smooth = fill * frame.mu_fill * depth * envelope
     bronchi = airways(frame, envelope, rng)
     attenuation = smooth * np.clip(grain, 0.2, 1.6)
@@ -131,7 +131,7 @@ def lung_presence(frame: LungFrame) -> np.ndarray:
 
 def lung_noise(frame: LungFrame, rng: np.random.Generator, scale_cm: float) -> np.ndarray:
     """Unevenness over the window, mean 0 and standard deviation 1; one draw."""
-    return fractal_noise(frame.x_cm, frame.y_cm, seed=noise_seed(rng), scale_cm=scale_cm, octaves=3)
+    return fractal_noise(frame.x_cm, frame.y_cm, seed=noise_seed(rng), scale_cm=scale_cm, octaves=3, persistence=0.45)
 
 
 def lung_web(frame: LungFrame, seed: int, *, scale_cm: float) -> np.ndarray:
@@ -155,6 +155,6 @@ def lung_blob(
         radii=radii,
         angle=rng.uniform(0, np.pi),
         softness=softness,
-        irregularity=0.28,
+        irregularity=0.17,
         seed=noise_seed(rng),
     )

@@ -108,7 +108,7 @@ def soft_blob(
     distance = elliptic_distance(x_cm, y_cm, centre=centre, radii=radii, angle=angle)
     if irregularity > 0:
         scale = 1.1 * min(radii)
-        distance += irregularity * fractal_noise(x_cm, y_cm, seed=seed, scale_cm=scale, octaves=3)
+        distance += irregularity * fractal_noise(x_cm, y_cm, seed=seed, scale_cm=scale, octaves=3, persistence=0.4)
     return smoothstep(distance, 1.0 + softness, 1.0 - softness)
 
 
