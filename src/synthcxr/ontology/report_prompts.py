@@ -161,7 +161,7 @@ REPORT_SENTENCES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("No chest tube.", "There is no pleural drain."),
     ),
     "pacemaker": (
-        ("A {side} chest wall pacemaker is in place.", "{side} pacemaker with leads over the right heart."),
+        ("A {side} chest wall pacemaker is in place.", "{side} pacemaker with leads over the heart."),
         ("No pacemaker.", "There is no implanted cardiac device."),
     ),
     "sternotomy_wires": (

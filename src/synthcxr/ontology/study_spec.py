@@ -30,6 +30,12 @@ Defect = Literal[
     "cropped",
     "burnt_in_text",
 ]
+_CHOICES = {
+    "side": get_args(Side),
+    "severity": get_args(Severity),
+    "certainty": get_args(Certainty),
+    "change": get_args(Change),
+}
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,8 @@ class FindingInstance:
         size_cm (`float`, *optional*): Diameter of a focal finding (nodule, mass, cavity).
         certainty (`str`): `"uncertain"` when the report hedges.
         change (`str`, *optional*): Against the prior study.
-        position (`str`, *optional*): For a device, `"satisfactory"` or what is wrong (`"too_low"`, `"malpositioned"`).
+        position (`str`, *optional*): For a device, `"satisfactory"` or what is wrong (`"too_low"`, `"too_high"`,
+            `"malpositioned"`).
         seed (`int`): Stream of its shape and place, independent of everything else in the study.
     """
 
@@ -108,9 +115,10 @@ class FindingInstance:
             raise ValueError(f"finding is {self.finding!r}; expected an ontology id that can be placed.")
         if self.region is not None and self.region not in REGIONS:
             raise ValueError(f"region of {self.finding} is {self.region!r}; expected one of the ontology's regions.")
-        _check_choice(self.finding, "side", self.side, Side)
-        _check_choice(self.finding, "severity", self.severity, Severity)
-        _check_choice(self.finding, "change", self.change, Change)
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in choices:
+                raise ValueError(f"{name} of {self.finding} is {value!r}; expected one of {', '.join(choices)}.")
 
 
 @dataclass(frozen=True)
@@ -204,8 +212,3 @@ def _build(cls: type, data: dict[str, Any]) -> Any:
     if unknown:
         raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}.")
     return cls(**data)
-
-
-def _check_choice(owner: str, name: str, value: str | None, choices: Any) -> None:
-    if value is not None and value not in get_args(choices):
-        raise ValueError(f"{name} of {owner} is {value!r}; expected one of {', '.join(get_args(choices))}.")

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..ontology import FINDINGS, Acquisition, FindingInstance, Patient, StudySpec
 from ..ontology.study_spec import Defect
-from .cohort_findings import draw_findings, follow_up, place_findings
+from .cohort_findings import draw_findings, draw_index, follow_up, place_findings
 from .cohort_presets import PRESET_TABLE, Preset, Weighted
 from .streams import derive_seed, stream
 
@@ -95,10 +95,10 @@ def _studies(name: str, seed: int) -> Iterator[StudySpec]:
 def _series(patient_id: str, cohort: str, preset: Preset, seed: int) -> Iterator[StudySpec]:
     """Every study of one patient, earliest first."""
     rng = stream(seed, "series")
-    acuity = _pick_index(preset.acuity, rng)
+    acuity = draw_index(preset.acuity, rng)
     num_studies = 1
     if rng.random() < preset.series_share:
-        num_studies = 2 + _pick_index(_STUDY_COUNTS, rng)
+        num_studies = 2 + draw_index(_STUDY_COUNTS, rng)
     patient = _draw_patient(patient_id, preset, derive_seed(seed, "patient"), rng)
     child = patient.age < _AGE_RANGE[0]
     study: StudySpec | None = None
@@ -153,16 +153,17 @@ def _draw_acquisition(
     patient: Patient, findings: list[FindingInstance], preset: Preset, acuity: int, rng: np.random.Generator
 ) -> Acquisition:
     ap_share = preset.ap_shares[acuity]
+    present = {item.finding for item in findings} if preset.conditions else set()
     if patient.age < _YOUNG_CHILD:
-        ap_share = max(ap_share, 0.85)  # who cannot stand still is imaged from the front
+        ap_share = max(ap_share, 0.85)
+    if "endotracheal_tube" in present:
+        ap_share = 1.0
     view = "AP" if rng.random() < ap_share else "PA"
     supine = rng.random() < preset.supine_shares[acuity] and view == "AP"
     mean, spread = _INSPIRATION["supine" if supine else view]
-    if preset.conditions:
-        present = {item.finding for item in findings}
-        # Free air under the dome is looked for upright; stiff chests cannot breathe out.
-        supine = supine and "pneumoperitoneum" not in present
-        mean += 0.1 if present & {"hyperinflation", "emphysema"} else 0.0
+    # Free air under the dome is looked for upright; a stiff chest cannot breathe out.
+    supine = supine and "pneumoperitoneum" not in present
+    mean += 0.1 if present & {"hyperinflation", "emphysema"} else 0.0
     return Acquisition(
         view=view,
         supine=supine,
@@ -194,14 +195,5 @@ def _spoil(study: StudySpec, preset: Preset) -> StudySpec:
     return study
 
 
-def _pick_index(weights: tuple[float, ...], rng: np.random.Generator) -> int:
-    point = rng.random() * sum(weights)
-    for index, weight in enumerate(weights):
-        point -= weight
-        if point < 0:
-            return index
-    return len(weights) - 1
-
-
 def _pick(weighted: Weighted, rng: np.random.Generator) -> str:
-    return weighted[_pick_index(tuple(weight for _, weight in weighted), rng)][0]
+    return weighted[draw_index(tuple(weight for _, weight in weighted), rng)][0]

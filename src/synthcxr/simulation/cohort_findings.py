@@ -19,9 +19,18 @@ DEVICES = tuple(id for id, row in FINDINGS.items() if row.simulated and row.kind
 
 # How many findings a study of the balanced cohort has, from none on; a third of its studies have neither.
 _DISEASE_COUNTS = (0.4, 0.07, 0.14, 0.18, 0.21)
-_DEVICE_COUNTS = (0.83, 0.035, 0.05, 0.06, 0.025)
+_DEVICE_COUNTS = (0.82, 0.035, 0.065, 0.08)
 # Exclusions and the age limit would make these rarer than the others; found by simulation.
-_BALANCE = {"covid_19_pattern": 1.2, "pneumonia": 1.1, "tuberculosis": 1.1}
+_BALANCE = {
+    "covid_19_pattern": 1.3,
+    "pneumonia": 1.1,
+    "tuberculosis": 1.1,
+    "infiltration": 1.05,
+    "edema": 1.05,
+    "fibrosis": 1.05,
+    "emphysema": 1.05,
+    "aortic_enlargement": 1.05,
+}
 _DISEASE_STEPS = tuple(accumulate(_BALANCE.get(id, 1.0) for id in DISEASES))
 _DEVICE_STEPS = tuple(accumulate(1.0 for _ in DEVICES))
 
@@ -78,23 +87,13 @@ def draw_findings(preset: Preset, acuity: int, *, child: bool, rng: np.random.Ge
     """
     if not preset.conditions:
         chosen = _draw_equally(DISEASES, _DISEASE_STEPS, _DISEASE_COUNTS, child=child, rng=rng)
-        return in_order(chosen + _draw_equally(DEVICES, _DEVICE_STEPS, _DEVICE_COUNTS, child=child, rng=rng))
+        return _in_order(chosen + _draw_equally(DEVICES, _DEVICE_STEPS, _DEVICE_COUNTS, child=child, rng=rng))
     chosen = []
     for condition in preset.conditions:
         if rng.random() < condition.shares[acuity] and not (child and condition.adult_only):
             chosen += [finding for finding, share in condition.findings if rng.random() < share]
     chosen += [finding for finding, share in preset.sporadic if rng.random() < share]
-    return compatible([], chosen, child=child)
-
-
-def compatible(present: Sequence[str], candidates: Iterable[str], *, child: bool) -> list[str]:
-    """The candidates that can join what is present and each other, first come first served, in ontology order."""
-    joined: list[str] = []
-    for finding in candidates:
-        row = FINDINGS[finding]
-        if not (child and row.adult_only) and not any(other in row.excludes for other in (*present, *joined)):
-            joined.append(finding)
-    return in_order(joined)
+    return _compatible([], chosen, child=child)
 
 
 def place_findings(
@@ -123,15 +122,14 @@ def place_findings(
         side = _draw_side(row, placed, together=bool(preset.conditions), rng=rng)
         if row.sided and side is None:
             continue
-        count = 1 + _draw_index(_COUNTS.get(finding, (1.0,)), rng)
-        first_rib = rng.integers(_FIRST_RIB, _LAST_RIB + 2 - count)
+        count = 1 + draw_index(_COUNTS.get(finding, (1.0,)), rng)
+        first_rib = _FIRST_RIB + int(rng.random() * (_LAST_RIB + 2 - count - _FIRST_RIB))
         for index in range(count):
             if index and finding != "fracture":
                 side = "right" if rng.random() < 0.5 else "left"
-            instance = _draw_instance(row, side, placed, preset, rng)
-            if finding == "fracture":
-                instance = replace(instance, region=f"{side}_rib_{first_rib + index}")
-            placed.append(replace(instance, seed=derive_seed(seed, "finding", finding, str(index))))
+            own_seed = derive_seed(seed, "finding", finding, str(index))
+            rib = f"{side}_rib_{first_rib + index}" if finding == "fracture" else None
+            placed.append(_draw_instance(row, side, rib, placed, preset, seed=own_seed, rng=rng))
     return placed[len(present) :]
 
 
@@ -162,22 +160,27 @@ def follow_up(
         whole = rng.random() < _KEPT_WHOLE_SHARE
         drawn = [] if whole else draw_findings(preset, acuity, child=child, rng=rng)
         stay = [item for item in prior if whole or FINDINGS[item.finding].chronic or item.finding in drawn]
-        drawn = [finding for finding in drawn if not FINDINGS[finding].chronic]
+        drawn = _no_more_than_fit([finding for finding in drawn if not FINDINGS[finding].chronic], stay, rng)
     else:
-        stay = [item for item in prior if FINDINGS[item.finding].chronic or rng.random() < _ACUTE_KEPT_SHARE]
         episode = rng.random() < _NEW_EPISODE_SHARE
         drawn = draw_findings(preset, acuity, child=child, rng=rng) if episode else []
+        lasting = {item.finding for item in prior if FINDINGS[item.finding].chronic or item.finding in drawn}
+        stay = [item for item in prior if item.finding in lasting or rng.random() < _ACUTE_KEPT_SHARE]
     kept = [_progress(item, rng) for item in stay]
     present = {item.finding for item in kept}
-    fresh = compatible(in_order(present), (finding for finding in drawn if finding not in present), child=child)
+    fresh = _compatible(_in_order(present), (finding for finding in drawn if finding not in present), child=child)
     placed = place_findings(fresh, kept, preset, seed=seed, rng=rng)
     return kept + [replace(item, change="new") for item in placed]
 
 
-def in_order(findings: Iterable[str]) -> list[str]:
-    """Each finding once, in ontology order."""
-    chosen = set(findings)
-    return [finding for finding in FINDING_IDS if finding in chosen]
+def draw_index(weights: Sequence[float], rng: np.random.Generator) -> int:
+    """Draw a number from 0 to `len(weights) - 1`, each as often as its weight says."""
+    point = rng.random() * sum(weights)
+    for index, weight in enumerate(weights):
+        point -= weight
+        if point < 0:
+            return index
+    return len(weights) - 1
 
 
 def _draw_equally(
@@ -189,28 +192,62 @@ def _draw_equally(
     rng: np.random.Generator,
 ) -> list[str]:
     chosen: list[str] = []
-    for _ in range(_draw_index(counts, rng)):
+    for _ in range(draw_index(counts, rng)):
         finding = findings[bisect(steps, rng.random() * steps[-1])]
-        while finding in chosen or not compatible(chosen, [finding], child=child):
+        while finding in chosen or not _compatible(chosen, [finding], child=child):
             finding = findings[bisect(steps, rng.random() * steps[-1])]
         chosen.append(finding)
     return chosen
 
 
+def _compatible(present: Sequence[str], candidates: Iterable[str], *, child: bool) -> list[str]:
+    """The candidates that can join what is present and each other, first come first served, in ontology order."""
+    joined: list[str] = []
+    for finding in candidates:
+        row = FINDINGS[finding]
+        if not (child and row.adult_only) and not any(other in row.excludes for other in (*present, *joined)):
+            joined.append(finding)
+    return _in_order(joined)
+
+
+def _in_order(findings: Iterable[str]) -> list[str]:
+    """Each finding once, in ontology order."""
+    chosen = set(findings)
+    return [finding for finding in FINDING_IDS if finding in chosen]
+
+
+def _no_more_than_fit(drawn: list[str], stay: Sequence[FindingInstance], rng: np.random.Generator) -> list[str]:
+    """Leave out any of the new diseases, so that with those that stay there are no more than a first study has."""
+    staying = {item.finding for item in stay}
+    fresh = [finding for finding in drawn if finding in DISEASES and finding not in staying]
+    room = len(_DISEASE_COUNTS) - 1 - sum(finding in DISEASES for finding in staying)
+    dropped = set(rng.permutation(fresh)[max(room, 0) :])
+    return [finding for finding in drawn if finding not in dropped]
+
+
 def _draw_instance(
-    row: Finding, side: str | None, placed: Sequence[FindingInstance], preset: Preset, rng: np.random.Generator
+    row: Finding,
+    side: str | None,
+    region: str | None,
+    placed: Sequence[FindingInstance],
+    preset: Preset,
+    *,
+    seed: int,
+    rng: np.random.Generator,
 ) -> FindingInstance:
-    severity = row.severities[_draw_index(preset.severities[: len(row.severities)], rng)] if row.severities else None
+    severity = row.severities[draw_index(preset.severities[: len(row.severities)], rng)] if row.severities else None
     position = _draw_position(row, rng)
     hedged = preset.hedged_share * _HEDGED_FACTORS[severity] if row.kind != "device" else 0.0
+    together = bool(preset.conditions)
     return FindingInstance(
         finding=row.id,
         side=side,
-        region=_draw_region(row, side, severity, position, placed, together=bool(preset.conditions), rng=rng),
+        region=region or _draw_region(row, side, severity, position, placed, together=together, rng=rng),
         severity=severity,
         size_cm=None if row.size_cm is None else _draw_size(row, severity, rng),
         certainty="uncertain" if rng.random() < hedged else "certain",
         position=position,
+        seed=seed,
     )
 
 
@@ -245,16 +282,16 @@ def _draw_region(
         # The tip is not where it belongs; only a line that went too far ends at a known place.
         return "right_atrium" if (row.id, position) == ("central_venous_catheter", "too_low") else None
     if row.id in _BY_SEVERITY:
-        return region_by_severity(row.id, side, severity)
+        return _region_by_severity(row.id, side, severity)
     if row.kind == "device":
         return region_on(side, row.regions[0])
     companion = _companion(row, placed) if together else None
     if companion is not None and companion.side == side and companion.region is not None:
         if companion.region in {region_on(side, structure) for structure in row.regions}:
             return companion.region
-    structure = row.regions[_draw_index(_PLACE_WEIGHTS[len(row.regions)], rng)]
-    if side == "bilateral" and structure == "middle_lobe":
-        structure = "lower_zone"
+    structure = row.regions[draw_index(_PLACE_WEIGHTS[len(row.regions)], rng)]
+    if side == "bilateral" and (structure == "middle_lobe" or row.id == "atelectasis"):
+        structure = "lower_zone"  # what both lungs lose together, they lose at the bases
     if row.size_cm is not None and structure == "lower_zone" and _drowned(side, placed):
         structure = "upper_zone"
     return region_on(side, structure)
@@ -267,7 +304,7 @@ _BY_SEVERITY = {
 }
 
 
-def region_by_severity(finding: str, side: str | None, severity: str | None) -> str:
+def _region_by_severity(finding: str, side: str | None, severity: str | None) -> str:
     """Where free air or fluid is, which depends on how much there is."""
     return region_on(side, _BY_SEVERITY[finding][severity or "mild"])
 
@@ -312,7 +349,7 @@ def _progress(item: FindingInstance, rng: np.random.Generator) -> FindingInstanc
     if row.size_cm is not None:
         changes["size_cm"] = _draw_size(row, severity, rng)
     if row.id in _BY_SEVERITY:
-        changes["region"] = region_by_severity(row.id, item.side, severity)
+        changes["region"] = _region_by_severity(row.id, item.side, severity)
     return replace(item, **changes)
 
 
@@ -326,12 +363,3 @@ def _companion(row: Finding, placed: Sequence[FindingInstance]) -> FindingInstan
 
 def _sides(side: str | None) -> tuple[str, ...]:
     return ("right", "left") if side == "bilateral" else (side,) if side else ()
-
-
-def _draw_index(weights: Sequence[float], rng: np.random.Generator) -> int:
-    point = rng.random() * sum(weights)
-    for index, weight in enumerate(weights):
-        point -= weight
-        if point < 0:
-            return index
-    return len(weights) - 1
