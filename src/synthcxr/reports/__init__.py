@@ -1,8 +1,18 @@
 """Text without learning: reports written from a `StudySpec`, sections and sentences read from any report."""
 
+from .planning import plan_report
 from .sections import split_sections
 from .sentences import split_sentences
-from .writing import write_report
+from .statements import ReportPlan, Statement
+from .writing import realise_plan, write_report
 
 
-__all__ = ["split_sections", "split_sentences", "write_report"]
+__all__ = [
+    "ReportPlan",
+    "Statement",
+    "plan_report",
+    "realise_plan",
+    "split_sections",
+    "split_sentences",
+    "write_report",
+]
