@@ -15,13 +15,13 @@ POSITIONS: dict[tuple[str, str], tuple[str, ...]] = {
         "has its tip in satisfactory position above the carina",
     ),
     ("endotracheal_tube", "too_low"): (
-        "is low lying and should be retracted",
+        "is low lying; retraction is advised",
         "terminates too low, close to the carina",
         "has its tip too low; retraction is advised",
         "tip is low, near the carina",
     ),
     ("endotracheal_tube", "too_high"): (
-        "is high and should be advanced",
+        "is high; advancement is advised",
         "terminates too high in the trachea",
         "has its tip too high; advancement is advised",
     ),
@@ -34,12 +34,12 @@ POSITIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("nasogastric_tube", "too_high"): (
         "terminates too high, above the gastroesophageal junction",
-        "is high and should be advanced",
-        "has its tip too high in the esophagus and should be advanced",
+        "is high; advancement is advised",
+        "has its tip too high, in the esophagus",
     ),
     ("nasogastric_tube", "malpositioned"): (
         *_ANY_UNSATISFACTORY,
-        "is malpositioned and should be replaced",
+        "is malpositioned; replacement is advised",
         "does not take the expected course and is malpositioned",
     ),
     ("central_venous_catheter", "satisfactory"): (
@@ -48,17 +48,17 @@ POSITIONS: dict[tuple[str, str], tuple[str, ...]] = {
         "has its tip in satisfactory position",
     ),
     ("central_venous_catheter", "too_low"): (
-        "terminates too low and should be retracted",
+        "terminates too low; retraction is advised",
         "has its tip too low; retraction is advised",
         "is low lying",
     ),
     ("central_venous_catheter", "malpositioned"): (
         *_ANY_UNSATISFACTORY,
         "has its tip in an unexpected location",
-        "is malpositioned and should be repositioned",
+        "is malpositioned; repositioning is advised",
     ),
     ("chest_tube", "satisfactory"): (*_ANY_SATISFACTORY, "is in good position", "is in place"),
-    ("chest_tube", "malpositioned"): (*_ANY_UNSATISFACTORY, "is malpositioned and should be repositioned"),
+    ("chest_tube", "malpositioned"): (*_ANY_UNSATISFACTORY, "is malpositioned; repositioning is advised"),
     ("pacemaker", "satisfactory"): (
         *_ANY_SATISFACTORY,
         "has its leads in the expected positions",
@@ -71,6 +71,7 @@ POSITIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("sternotomy_wires", "satisfactory"): ("{be} intact", "{be} intact and aligned", "{be} in standard alignment"),
 }
+_PLURAL = {("sternotomy_wires", "satisfactory")}
 # Where the tip of a catheter lies, when the spec says it.
 TIPS: dict[str, tuple[str, ...]] = {
     "superior_vena_cava": (
@@ -83,7 +84,7 @@ TIPS: dict[str, tuple[str, ...]] = {
 }
 _TOO_LOW_IN_ATRIUM = (
     "terminates too low, in the right atrium",
-    "has its tip too low, in the right atrium, and should be retracted",
+    "has its tip too low, in the right atrium; retraction is advised",
 )
 IN_PLACE = ("{be} in place", "{be} present", "{be} seen", "{be} noted")
 TOGETHER = ("are in satisfactory position", "are in standard position", "are appropriately positioned")
@@ -95,13 +96,13 @@ TOGETHER_SAME = (
 # After the position, against the prior study.
 DEVICE_CHANGE: dict[str, tuple[str, ...]] = {
     "new": (", new since the prior study", ", newly placed", ", placed in the interval"),
-    "better": (", repositioned in the interval", ", improved in position since the prior study"),
+    "better": (", improved in position since the prior study", ", in improved position compared with the prior study"),
     "worse": (", displaced since the prior study", ", which has migrated since the prior study"),
     "same": (", unchanged", ", unchanged from the prior study", ", as before", ", stable"),
 }
 
 
-def predicates(finding: str, position: str | None, region: str | None) -> tuple[str, ...]:
+def predicates(finding: str, position: str | None, region: str | None, *, plural: bool = False) -> tuple[str, ...]:
     """
     Ways to say where a device is.
 
@@ -109,10 +110,13 @@ def predicates(finding: str, position: str | None, region: str | None) -> tuple[
         finding (`str`): Ontology id of the device.
         position (`str`, *optional*): `"satisfactory"` or what is wrong with it.
         region (`str`, *optional*): Where its tip is; said for a catheter.
+        plural (`bool`): Whether there are several, which have no tip in common.
 
     Returns:
         `tuple[str, ...]`: Predicates that follow the device's name.
     """
+    if plural and region is not None:
+        return _ANY_SATISFACTORY if position == "satisfactory" else IN_PLACE
     if region == "right_atrium" and position == "too_low":
         return _TOO_LOW_IN_ATRIUM
     if region in TIPS and position in (None, "satisfactory"):
@@ -120,4 +124,4 @@ def predicates(finding: str, position: str | None, region: str | None) -> tuple[
     if position is None:
         return IN_PLACE
     fallback = _ANY_SATISFACTORY if position == "satisfactory" else _ANY_UNSATISFACTORY
-    return POSITIONS.get((finding, position), fallback)
+    return fallback if plural and (finding, position) not in _PLURAL else POSITIONS.get((finding, position), fallback)

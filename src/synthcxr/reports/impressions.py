@@ -42,10 +42,11 @@ def plan_impression(
     Returns:
         `tuple` of the sentences, the conclusion and the recommendation, see [`ReportPlan`].
     """
-    groups: dict[tuple[str, str, str | None], list[Statement]] = {}
+    groups: dict[tuple[str, str, tuple[int, ...]], list[Statement]] = {}
     for statement in positives:
-        wrong = statement.position if is_misplaced(statement) else None
-        groups.setdefault((statement.finding, statement.polarity, wrong), []).append(statement)
+        # Each device has a position of its own.
+        own = statement.instances if LEXICON[statement.finding].organ == "devices" else ()
+        groups.setdefault((statement.finding, statement.polarity, own), []).append(statement)
     summaries = [_summarise(draws, group) for group in groups.values()]
     chosen = [item for item in summaries if is_important(item) or draws.chance(_MINOR_RATE)]
     chosen.sort(key=_weight, reverse=True)

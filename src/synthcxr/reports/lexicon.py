@@ -74,7 +74,7 @@ LEXICON: dict[str, Lexeme] = {
     "pneumothorax": lexeme(
         "pleura",
         "pneumothorax|pneumothoraces",
-        "pneumothorax; pneumothorax; pneumothorax; visible pneumothorax",
+        "pneumothorax",
         place="pleura",
         **_AIR,
     ),
@@ -178,7 +178,7 @@ LEXICON: dict[str, Lexeme] = {
     ),
     "pleural_thickening": lexeme(
         "pleura",
-        "pleural thickening; pleural thickening; thickening of the pleura",
+        "pleural thickening",
         "pleural thickening",
         place="pleura",
         importance=1,
@@ -188,7 +188,7 @@ LEXICON: dict[str, Lexeme] = {
         "lungs",
         "tuberculosis; pulmonary tuberculosis; opacity|opacities ~ consistent with tuberculosis; "
         "=changes ~ of pulmonary tuberculosis; opacity|opacities ~ in keeping with tuberculosis",
-        "active tuberculosis; radiographic evidence of tuberculosis",
+        "active tuberculosis; pulmonary tuberculosis",
         importance=3,
         diagnosis=True,
         **_LUNG,
@@ -254,7 +254,7 @@ LEXICON: dict[str, Lexeme] = {
         "calcification|calcifications; calcified density|calcified densities",
         "abnormal calcification",
         place="lung",
-        grade="degree",
+        change="focal",
         importance=0,
         acute=False,
     ),

@@ -162,20 +162,6 @@ NORMALS: dict[str, Normal] = {
         ("aorta normal in caliber",),
         weight=0.05,
     ),
-    "vessels": Normal(
-        "lungs",
-        ("edema",),
-        (
-            "pulmonary vascularity is normal",
-            "the pulmonary vasculature is normal",
-            "pulmonary vascularity is within normal limits",
-            "pulmonary vasculature is unremarkable",
-            "normal pulmonary vascularity",
-        ),
-        ("pulmonary vascularity is normal", "normal vascularity"),
-        unless=("emphysema", "copd", "hyperinflation", "fibrosis", "hilar_enlargement"),
-        weight=0.2,
-    ),
     "lungs_clear": Normal(
         "lungs",
         LUNG_FINDINGS,
@@ -192,6 +178,20 @@ NORMALS: dict[str, Normal] = {
         ("clear", "clear bilaterally", "both lungs are clear"),
         unless=PLEURAL_FINDINGS,
         weight=0.6,
+    ),
+    "vessels": Normal(
+        "lungs",
+        ("edema",),
+        (
+            "pulmonary vascularity is normal",
+            "the pulmonary vasculature is normal",
+            "pulmonary vascularity is within normal limits",
+            "pulmonary vasculature is unremarkable",
+            "normal pulmonary vascularity",
+        ),
+        ("pulmonary vascularity is normal", "normal vascularity"),
+        unless=("emphysema", "copd", "hyperinflation", "fibrosis", "hilar_enlargement"),
+        weight=0.2,
     ),
     "lungs_expanded": Normal(
         "lungs",

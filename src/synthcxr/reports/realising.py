@@ -110,7 +110,8 @@ def _uncertain(draws: Draws, statement: Statement, manner: str) -> str:
     if _MAY_BE[statement.finding] and not placed and manner != "summary" and draws.chance(_CLAUSE_RATE):
         return _clause(draws, statement, _MAY_BE[statement.finding])
     if statement.change is None:
-        return noun_phrase(draws, statement, plain=True).fill(draws.pick(UNCERTAIN[manner]))
+        frames = UNCERTAIN_COMPARED if entry.organ == "devices" else UNCERTAIN[manner]
+        return noun_phrase(draws, statement, plain=True).fill(draws.pick(frames))
     words = DEVICE_CHANGE[statement.change] if entry.change == "device" else None
     tails = words or CHANGE_WORDS[entry.change][statement.change].tails
     return noun_phrase(draws, statement, plain=True).fill(draws.pick(UNCERTAIN_COMPARED)) + draws.pick(tails)
@@ -121,9 +122,7 @@ def _device(draws: Draws, statement: Statement, manner: str) -> str:
     if fresh and statement.position is None and statement.region is None:
         return f"interval placement of {noun_phrase(draws, statement).np}"
     phrase = noun_phrase(draws, statement, adjective="new" if fresh else "")
-    options = predicates(statement.finding, statement.position, statement.region)
-    if phrase.plural:
-        options = tuple(option for option in options if option.startswith("{be}"))
+    options = predicates(statement.finding, statement.position, statement.region, plural=phrase.plural)
     predicate = draws.pick(options).replace("{be}", phrase.be)
     tail = draws.pick(DEVICE_CHANGE[statement.change]) if statement.change and not fresh else ""
     if manner in ("terse", "summary"):

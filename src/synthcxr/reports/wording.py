@@ -22,7 +22,7 @@ class ChangeWords(NamedTuple):
 
 # Sentences that state a finding, by the radiologist's manner.
 PRESENT: dict[str, tuple[str, ...]] = {
-    "terse": ("{bare}", "{bare}", "{bare}", "{bare} noted", "{bare} seen", "{bare} present"),
+    "terse": ("{bare}", "{bare}", "{bare}", "{bare} noted"),
     "plain": (
         *("there {be} {np}",) * 6,
         "{np} {be} present",
@@ -123,7 +123,7 @@ def _has(*predicates: str) -> tuple[str, ...]:
 _NEW = ChangeWords(
     ("new", "new", "newly developed"),
     (", new since the prior study", ", new from the prior examination", ", new compared with the prior study"),
-    ("interval development of {np}", "new {bare} since the prior study", "there {be} {np} that {be} new"),
+    ("interval development of {np}", "there has been interval development of {np}", "there {be} {np} that {be} new"),
 )
 _SAME = ChangeWords(
     ("unchanged", "stable", "persistent"),
@@ -146,15 +146,19 @@ CHANGE_WORDS: dict[str, dict[str, ChangeWords]] = {
             ("improved", "improving", "decreased"),
             _since("improved", "decreased"),
             (
-                "interval improvement in {np}",
-                "interval decrease in {np}",
+                "interval improvement in the {bare}",
+                "interval decrease in the {bare}",
                 *_has("{have} improved", "{have} decreased"),
             ),
         ),
         "worse": ChangeWords(
             ("increased", "increasing", "worsening"),
             _since("worsened", "increased"),
-            ("interval worsening of {np}", "interval increase in {np}", *_has("{have} worsened", "{have} progressed")),
+            (
+                "interval worsening of the {bare}",
+                "interval increase in the {bare}",
+                *_has("{have} worsened", "{have} progressed"),
+            ),
         ),
         "same": _SAME,
     },
@@ -163,12 +167,20 @@ CHANGE_WORDS: dict[str, dict[str, ChangeWords]] = {
         "better": ChangeWords(
             ("decreased", "decreasing", "improved"),
             _since("decreased", "smaller"),
-            ("interval decrease in {np}", "interval improvement in {np}", *_has("{have} decreased", "{be} smaller")),
+            (
+                "interval decrease in the {bare}",
+                "interval improvement in the {bare}",
+                *_has("{have} decreased", "{be} smaller"),
+            ),
         ),
         "worse": ChangeWords(
             ("increased", "increasing", "enlarging"),
             _since("increased", "larger"),
-            ("interval increase in {np}", "interval enlargement of {np}", *_has("{have} increased", "{be} larger")),
+            (
+                "interval increase in the {bare}",
+                "interval enlargement of the {bare}",
+                *_has("{have} increased", "{be} larger"),
+            ),
         ),
         "same": _SAME,
     },
@@ -177,12 +189,12 @@ CHANGE_WORDS: dict[str, dict[str, ChangeWords]] = {
         "better": ChangeWords(
             ("decreasing", "smaller"),
             _since("decreased in size", "smaller"),
-            ("interval decrease in size of {np}", *_has("{have} decreased in size", "{be} smaller")),
+            ("interval decrease in size of the {bare}", *_has("{have} decreased in size", "{be} smaller")),
         ),
         "worse": ChangeWords(
             ("enlarging", "growing"),
             _since("increased in size", "larger"),
-            ("interval enlargement of {np}", *_has("{have} increased in size", "{have} grown")),
+            ("interval enlargement of the {bare}", *_has("{have} increased in size", "{have} grown")),
         ),
         "same": _SAME,
     },

@@ -83,7 +83,11 @@ def _findings(draws: Draws, plan: ReportPlan) -> str:
             first = sentence[0]
             additional = len(sentence) == 1 and first.finding in stated and _is_countable(first)
             written.append(
-                finish(realise(draws, sentence, style.manner, labelled=style.labelled, additional=additional))
+                finish(
+                    realise(
+                        draws, sentence, style.manner, labelled=style.labelled and not written, additional=additional
+                    )
+                )
             )
             stated.update(item.finding for item in sentence if item.polarity == "present")
         if style.labelled:
