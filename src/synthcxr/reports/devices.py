@@ -115,8 +115,6 @@ def predicates(finding: str, position: str | None, region: str | None, *, plural
     Returns:
         `tuple[str, ...]`: Predicates that follow the device's name.
     """
-    if plural and region is not None:
-        return _ANY_SATISFACTORY if position == "satisfactory" else IN_PLACE
     if region == "right_atrium" and position == "too_low":
         return _TOO_LOW_IN_ATRIUM
     if region in TIPS and position in (None, "satisfactory"):

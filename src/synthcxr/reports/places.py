@@ -202,7 +202,7 @@ def place_words(place: str, side: str | None, region: str | None) -> tuple[tuple
     ```
     """
     sides = {None: "none", "bilateral": "both"}.get(side, "one")
-    if region is None:
+    if region is None or place == "device":  # of a device, the region is that of its tip
         options = _SIDE_ONLY.get(place, _SIDE_ANYWHERE).get(sides, _SIDE_ANYWHERE["none"])
     elif place == "fluid" and structure_of(region) == "costophrenic_angle":
         options = _FLUID_AT_ANGLE[sides]

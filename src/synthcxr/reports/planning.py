@@ -152,7 +152,7 @@ def _state(draws: Draws, spec: StudySpec, index: int, style: Style) -> Statement
 
     if side == "bilateral" and not FINDINGS[item.finding].sided and draws.chance(0.5):
         side = None
-    if device and not uncertain and item.region in TIPS and draws.chance(0.6):
+    if device and not uncertain and item.region in TIPS and side != "bilateral" and draws.chance(0.6):
         region = item.region
     elif region is not None and not draws.chance(0.4 if entry.place == "fluid" else style.detail):
         region = None
