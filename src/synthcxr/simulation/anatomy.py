@@ -44,7 +44,7 @@ def _sample_body(patient: Patient, rng: np.random.Generator) -> Geometry:
     half_width = (half_width + 0.02 * np.clip(excess, -6, 15)) * (1 - 0.50 * childhood) + normal[0] * 0.8
     half_width = float(np.clip(half_width, 6.2, 17.5))
     size = half_width / 13.8
-    proportion = np.clip(1.64 - 0.16 * childhood + 0.11 * normal[1] - 0.05 * old, 1.25, 1.95)
+    proportion = np.clip(1.82 - 0.12 * childhood + 0.13 * normal[1] - 0.03 * old, 1.35, 2.2)
     thickness = (22.2 + (0.8 if male else 0.0) + 0.42 * excess + 1.2 * normal[2] + 1.0 * old) * size**0.8
     ratio = 0.435 + 0.05 * childhood + 0.02 * old + 0.003 * np.clip(excess, -5, 15) + 0.026 * normal[3]
     decoy = 2.5 * uniform[0] if uniform[1] < 0.25 else 0.0  # a raised dome without disease
@@ -98,7 +98,7 @@ def _position(body: Geometry, acquisition: Acquisition, rng: np.random.Generator
     lost = 1 - height / body.lung_height_cm  # low volume: the heart lies flatter, lung is denser, vessels crowd
     child = body.age < CHILD_AGE
     share = (0.70 + 0.22 * uniform[3]) if child else (0.60 + 0.25 * uniform[3])
-    field = max(2 * body.half_width_cm / share, (height + body.dome_sag_cm * 0.5 + 1) / 0.88)
+    field = max(2 * body.half_width_cm / share, (height + body.dome_sag_cm * 0.5 + 1) / 0.92)
     density = 0.16 * float(np.clip(lost, 0, 0.4))
     supine = acquisition.supine
     return replace(

@@ -41,7 +41,7 @@ def add_collimation(grey: np.ndarray, rng: np.random.Generator) -> None:
     if uniform[0] > 0.35:
         return
     size = len(grey)
-    shade = 0.03 * uniform[1] if uniform[2] < 0.93 else 1.0
+    shade = 0.03 * uniform[1] if uniform[2] < 0.97 else 1.0
     steps = (np.arange(size) - 0.5 * size) / size
     for border, margin in enumerate(np.where(uniform[4:8] < 0.55, 0.09 * uniform[4:8], -1.0)):
         if margin < 0:
@@ -59,9 +59,21 @@ def burn_text(grey: np.ndarray, rng: np.random.Generator) -> None:
     """Cover parts of the picture with words and numbers, as bad records have them."""
     for _ in range(int(rng.integers(4, 9))):
         digits = "".join(str(value) for value in rng.integers(0, 10, 8))
-        words = ("CHEST PORT", f"ID {digits}", f"{digits[:2]}:{digits[2:4]}:{digits[4:6]}", "ROOM " + digits[:3], "KV 110 MAS 4")
+        words = (
+            "CHEST PORT",
+            f"ID {digits}",
+            f"{digits[:2]}:{digits[2:4]}:{digits[4:6]}",
+            "ROOM " + digits[:3],
+            "KV 110 MAS 4",
+        )
         word = words[int(rng.integers(len(words)))]
-        _stamp(grey, word, (0.05 + 0.6 * rng.random(), 0.04 + 0.9 * rng.random()), height=0.03 + 0.05 * rng.random(), style=0)
+        _stamp(
+            grey,
+            word,
+            (0.05 + 0.6 * rng.random(), 0.04 + 0.9 * rng.random()),
+            height=0.03 + 0.05 * rng.random(),
+            style=0,
+        )
     np.clip(grey, 0, 1, out=grey)
 
 

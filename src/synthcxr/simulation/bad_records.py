@@ -113,7 +113,9 @@ def other_attenuation(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         for level in np.linspace(-0.95, 0.5, 7):
             _tube(bone, buffer, grid, np.array([[-0.05, level], [0.05, level]]), 0.1, 0.9)
         for sign in (-1, 1):
-            _tube(bone, buffer, grid, np.array([[0.15 * sign, 0.55], [0.55 * sign, 0.3], [0.5 * sign, 0.9]]), 0.14, 0.8)
+            _tube(
+                bone, buffer, grid, np.array([[0.15 * sign, 0.55], [0.55 * sign, 0.3], [0.5 * sign, 0.9]]), 0.14, 0.8
+            )
         gas = np.zeros_like(flesh)
         for dx, dy in normal:
             blob = np.array([[0.4 * dx, 0.35 * dy, 0.08 + 0.04 * abs(dx), 0.07, dy, 0.9]])
@@ -138,13 +140,13 @@ def _tube(
     buffer[:] = 0
     breaks = np.zeros(count, np.bool_)
     points = np.ascontiguousarray(points, dtype=np.float64)
-    project_tubes(buffer, *grid, points, np.full(count, radius), np.full(count, gain), breaks, 0.4, 0.8)
+    project_tubes(
+        buffer, *grid, points, np.full(count, radius), np.full(count, gain), breaks, np.full(count, 0.4), 0.8
+    )
     total += buffer
 
 
-def spoil_exposure(
-    defect: str | None, exposure: Exposure, rendition: Rendition
-) -> tuple[Exposure, Rendition]:
+def spoil_exposure(defect: str | None, exposure: Exposure, rendition: Rendition) -> tuple[Exposure, Rendition]:
     """Settings of an over- or underexposed image; others are left alone."""
     if defect == "overexposed":
         return exposure, replace(rendition, lung_level=rendition.lung_level - 0.45, gamma=1.6, compression=0.0)

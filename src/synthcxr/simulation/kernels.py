@@ -42,9 +42,9 @@ def project_trunk(
                 under = (y - columns[j, 2]) * 0.16
                 if under > 0.0:
                     length = thick * np.sqrt(1.0 - u * u * u) * np.sqrt(min(under, 1.0))
-            if a < neck_cm and y < 6.0:
+            if a < neck_cm and y < 9.0:
                 u = a / neck_cm
-                length = max(length, 2.1 * neck_cm * np.sqrt(1.0 - u * u) * min(1.0, (6.0 - y) * 0.25))
+                length = max(length, 2.1 * neck_cm * np.sqrt(1.0 - u * u) * min(1.0, (9.0 - y) * 0.11))
             body[i, j] = length
 
             lung = lung_length(a, y, rows[i, 1 + side], rows[i, 3 + side], depth, columns[j, side], recess_cm)
@@ -53,9 +53,7 @@ def project_trunk(
 
 
 @njit(cache=True)
-def lung_length(
-    a: float, y: float, lateral: float, medial: float, depth: float, dome: float, recess: float
-) -> float:
+def lung_length(a: float, y: float, lateral: float, medial: float, depth: float, dome: float, recess: float) -> float:
     """
     Length of a ray inside one pleural cavity, in cm.
 
@@ -98,7 +96,13 @@ def shrink_lung(
             dx = x - rows[row, 0]
             if (dx < 0) == (side == 0):
                 out[i, j] = scale * lung_length(
-                    abs(dx), y, rows[row, 1 + side], rows[row, 3 + side], rows[row, 5], columns[column, side], recess_cm
+                    abs(dx),
+                    y,
+                    rows[row, 1 + side],
+                    rows[row, 3 + side],
+                    rows[row, 5],
+                    columns[column, side],
+                    recess_cm,
                 )
 
 
@@ -148,7 +152,7 @@ def project_tubes(
     radii: np.ndarray,
     gains: np.ndarray,
     breaks: np.ndarray,
-    hollow: float,
+    hollow: np.ndarray,
     wall: float,
 ) -> None:
     """
@@ -164,7 +168,7 @@ def project_tubes(
         radii (`np.ndarray` of shape `(num_points,)`): Half widths in cm.
         gains (`np.ndarray` of shape `(num_points,)`): Path length at the axis of a solid tube.
         breaks (`np.ndarray` of shape `(num_points,)`, bool): Whether a new polyline begins at a vertex.
-        hollow (`float`): Share of the inside that is not bone; 0 for a solid tube.
+        hollow (`np.ndarray` of shape `(num_points,)`): Share of the inside that is not bone; 0 for a solid tube.
         wall (`float`): Inner over outer radius.
     """
     height, width = out.shape
@@ -193,8 +197,8 @@ def project_tubes(
                 if square > 0.0:
                     value = np.sqrt(square)
                     inner = square - 1.0 + wall * wall
-                    if hollow > 0.0 and inner > 0.0:
-                        value -= hollow * np.sqrt(inner)
+                    if hollow[k] > 0.0 and inner > 0.0:
+                        value -= hollow[k] * np.sqrt(inner)
                     value *= (gains[k] + t * (gains[k + 1] - gains[k])) * radius / wide
                     if value > out[row, column]:
                         out[row, column] = value
@@ -208,6 +212,7 @@ def project_spine(
     half_width: np.ndarray,
     phase: np.ndarray,
     rotation: float,
+    gain: float,
     out: np.ndarray,
 ) -> None:
     """
@@ -220,13 +225,14 @@ def project_spine(
         axis, half_width, phase (`np.ndarray` of shape `(height,)`): x of the axis, half width of a body, and the number
             of the vertebra with its fraction (0 to 1 from the upper endplate to the next one).
         rotation (`float`): Offset of the spinous process from the axis in cm.
+        gain (`float`): Thickness of the bone.
         out (`np.ndarray` of shape `(height, width)`, float32): Added to.
     """
     pixel = x_cm[1] - x_cm[0]
     for i in range(y_cm.size):
         f = phase[i] - np.floor(phase[i])
         hw = half_width[i] * (1.0 - 0.10 * np.sin(np.pi * f) ** 2)
-        plate = np.exp(-((f - 0.05) / 0.05) ** 2) + np.exp(-((f - 0.80) / 0.05) ** 2)
+        plate = np.exp(-(((f - 0.05) / 0.05) ** 2)) + np.exp(-(((f - 0.80) / 0.05) ** 2))
         level = 0.75 if f < 0.85 else 0.30
         first = max(int((axis[i] - 2.3 * half_width[i] - x_cm[0]) / pixel), 0)
         last = min(int((axis[i] + 2.3 * half_width[i] - x_cm[0]) / pixel) + 2, x_cm.size)
@@ -236,15 +242,15 @@ def project_spine(
             value = 0.0
             if u < 1.0:
                 rim = np.sqrt(1.0 - u**6)
-                value = (level + 0.30 * plate + 0.35 * np.exp(-((u - 0.93) / 0.09) ** 2) * (f < 0.85)) * rim
+                value = (level + 0.30 * plate + 0.35 * np.exp(-(((u - 0.93) / 0.09) ** 2)) * (f < 0.85)) * rim
                 pedicle = ((u - 0.62) / 0.20) ** 2 + ((f - 0.30) / 0.17) ** 2
-                value += 0.45 * np.exp(-((pedicle - 1.0) / 0.7) ** 2)
+                value += 0.28 * np.exp(-(((pedicle - 1.0) / 0.7) ** 2))
             elif u < 2.2 and abs(f - 0.34) < 0.16:
-                value = 0.34 * np.sqrt(1.0 - ((f - 0.34) / 0.16) ** 2) * (1.0 - (u - 1.0) * 0.55)
+                value = 0.20 * np.sqrt(1.0 - ((f - 0.34) / 0.16) ** 2) * (1.0 - (u - 1.0) * 0.55)
             process = ((dx - rotation) / 0.32) ** 2 + ((f - 0.72) / 0.26) ** 2
             if process < 1.0:
                 value += 0.55 * np.sqrt(1.0 - process)
-            out[i, j] += value
+            out[i, j] += gain * value
 
 
 @njit(cache=True)

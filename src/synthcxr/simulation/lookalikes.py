@@ -173,12 +173,12 @@ def _add_clothes(scene: Scene, rng: np.random.Generator) -> None:
         return
     share = np.linspace(-1, 1, 19)
     if uniform[1] < 0.7 or geometry.sex == "male":
-        line = np.column_stack([0.34 * width * share, (0.10 + 0.15 * uniform[2]) * height * (1 - share**2) - 0.08 * height])
+        line = np.column_stack(
+            [0.34 * width * share, (0.10 + 0.15 * uniform[2]) * height * (1 - share**2) - 0.08 * height]
+        )
         lines = [Bone(line, np.full(19, 0.08), np.full(19, 0.16), 0.0)]
     else:
         curve = np.column_stack([0.32 * width * share, 0.16 * height * (1 - share**2)])
         low = (0.72 + 0.1 * uniform[2]) * height
-        lines = [
-            Bone(curve + [sign * 0.5 * width, low], np.full(19, 0.09), np.full(19, 0.2), 0.0) for sign in (-1, 1)
-        ]
+        lines = [Bone(curve + [sign * 0.5 * width, low], np.full(19, 0.09), np.full(19, 0.2), 0.0) for sign in (-1, 1)]
     scene.attenuation += tube_length(scene, lines)

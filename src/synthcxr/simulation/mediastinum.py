@@ -11,7 +11,7 @@ from .vessels import hilum
 
 def heart_solids(geometry: Geometry) -> np.ndarray:
     """
-    Ventricles and right atrium as ellipsoids `(2, 6)`, whose united width over that of the thorax is the given ratio.
+    Ventricles, right atrium and outflow tracts as ellipsoids `(3, 6)`, whose united width over that of the thorax is the given ratio.
 
     Columns: centre x and y, half axes, angle of the first axis, depth.
     """
@@ -21,7 +21,7 @@ def heart_solids(geometry: Geometry) -> np.ndarray:
     depth = 0.40 * geometry.body_thickness_cm * (half / (0.46 * geometry.half_width_cm)) ** 0.5
 
     wide = 0.86 * half
-    minor = min(geometry.heart_height, 0.85) * 0.92 * half
+    minor = min(geometry.heart_height, 0.85) * 1.02 * half
     major = np.sqrt(max(wide**2 - (minor * np.sin(tilt)) ** 2, minor**2)) / np.cos(tilt)
     scale = wide / np.hypot(major * np.cos(tilt), minor * np.sin(tilt))
     major, minor = major * scale, minor * scale
@@ -31,13 +31,14 @@ def heart_solids(geometry: Geometry) -> np.ndarray:
         float(dome_height(geometry, "left", np.array([0.3 * geometry.half_width_cm]))[0])
         + float(dome_height(geometry, "right", np.array([0.3 * geometry.half_width_cm]))[0])
     )
-    centre_y = floor + 0.10 * half - high
-    atrium_wide, atrium_high = 0.42 * half, 0.60 * half
-    atrium = (-(1 - offset) * half + atrium_wide, floor - 0.62 * half)
+    centre_y = floor + 0.30 * half - high
+    atrium_wide, atrium_high = 0.46 * half, 0.66 * half
+    atrium = (-(1 - offset) * half + atrium_wide, floor - 0.45 * half)
     return np.array(
         [
             [centre_x + shift, centre_y, major, minor, tilt, depth],
             [atrium[0] + shift, atrium[1], atrium_wide, atrium_high, 0.0, 0.75 * depth],
+            [centre_x - 0.22 * half + shift, centre_y - 0.52 * half, 0.60 * half, 0.66 * half, 0.3, 0.8 * depth],
         ]
     )
 
@@ -58,7 +59,14 @@ def great_vessel_solids(geometry: Geometry, heart: np.ndarray) -> dict[str, np.n
         "great_vessels": np.array(
             [
                 [axis + shift + 0.35 * trunk_edge, trunk_y, 0.65 * trunk_edge, 0.075 * height, 0.25, 5.0 * size],
-                [axis + shift + 0.4 * size, 0.5 * (trunk_y + top), 0.86 * trunk_edge, 0.17 * height, -0.12, 6.0 * size],
+                [
+                    axis + shift + 0.5 * size,
+                    0.5 * (trunk_y + top) + 0.03 * height,
+                    1.0 * trunk_edge,
+                    0.20 * height,
+                    -0.20,
+                    7.0 * size,
+                ],
                 [axis + shift - 0.3 * size, 0.36 * height, right + 0.1 * size, 0.20 * height, 0.02, 5.0 * size],
             ]
         ),
@@ -83,7 +91,7 @@ def airways(geometry: Geometry) -> list[Bone]:
     y = -0.30 * height + (carina[1] + 0.30 * height) * share
     push = -0.35 * size * np.exp(-(((y / height - 0.20) / 0.08) ** 2))  # the arch pushes it to the right
     x = midline(geometry, y) * 0.6 + (carina[0] - _axis(geometry, 0.27) * 0.6) * np.clip(share, 0, 1) ** 1.5 + push
-    radius = (0.66 if geometry.sex == "female" else 0.80) * size**0.7
+    radius = (0.72 if geometry.sex == "female" else 0.88) * size**0.7
     trachea = Bone(np.column_stack([x, y]), np.full(9, radius), np.full(9, 1.9 * radius), 0.0)
     tubes = [trachea]
     for side, share in (("right", 0.80), ("left", 0.68)):
@@ -109,7 +117,9 @@ def stomach_solids(geometry: Geometry, rng: np.random.Generator) -> tuple[np.nda
     top = float(dome_height(geometry, "left", np.array([distance]))[0])
     wide, high = (1.6 + 2.4 * uniform[1]) * size, (0.7 + 1.3 * uniform[2]) * size
     depth = (1.5 + 4.0 * uniform[3]) * size * (0.5 if geometry.supine else 1.0)
-    gas = np.array([[distance + _axis(geometry, 1.1), top + 0.75 * size + high, wide, high, 0.25 - 0.3 * uniform[4], depth]])
+    gas = np.array(
+        [[distance + _axis(geometry, 1.1), top + 0.75 * size + high, wide, high, 0.25 - 0.3 * uniform[4], depth]]
+    )
     bowel = np.column_stack(
         [
             distance + 2.0 * size + 3.0 * size * normal[:, 0],
@@ -124,13 +134,15 @@ def stomach_solids(geometry: Geometry, rng: np.random.Generator) -> tuple[np.nda
     return gas, bowel[: int(6 * uniform[5])]
 
 
-def landmarks(geometry: Geometry, heart: np.ndarray, arch: np.ndarray, gas: np.ndarray) -> dict[str, tuple[float, float]]:
+def landmarks(
+    geometry: Geometry, heart: np.ndarray, arch: np.ndarray, gas: np.ndarray
+) -> dict[str, tuple[float, float]]:
     """Points `(x, y)` in cm that findings and devices steer by."""
     height, width, size = geometry.lung_height_cm, geometry.half_width_cm, geometry.half_width_cm / 13.8
     carina = carina_point(geometry)
     right, left = upper_half_widths(geometry)
     base = _axis(geometry, 1.0)
-    ventricles, atrium = heart
+    ventricles, atrium = heart[0], heart[1]
     points = {
         "carina": carina,
         "trachea_top": (_axis(geometry, -0.2) * 0.6, -0.28 * height),

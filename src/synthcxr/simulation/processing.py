@@ -71,7 +71,7 @@ class Scanner:
         gamma (`tuple[float, float]`): Of `Rendition`, as a logarithm.
     """
 
-    log_quanta: tuple[float, float] = (6.6, 0.4)
+    log_quanta: tuple[float, float] = (7.7, 0.35)
     scatter: tuple[float, float] = (0.5, 0.25)
     focus_cm: tuple[float, float] = (0.03, 0.02)
     compression: tuple[float, float] = (0.35, 0.15)
@@ -85,19 +85,23 @@ class Scanner:
 SCANNERS: dict[str, Scanner] = {
     "standard": Scanner(),
     "soft": Scanner(
-        compression=(0.20, 0.10), local_gain=(0.05, 0.1), edge_gain=(0.1, 0.1), focus_cm=(0.06, 0.03), gamma=(0.05, 0.2)
+        compression=(0.20, 0.10),
+        local_gain=(0.05, 0.1),
+        edge_gain=(0.1, 0.1),
+        focus_cm=(0.06, 0.03),
+        gamma=(0.05, 0.2),
     ),
     "sharp": Scanner(compression=(0.40, 0.12), local_gain=(0.7, 0.3), edge_gain=(1.5, 0.6), focus_cm=(0.015, 0.01)),
     "compressed": Scanner(compression=(0.62, 0.10), local_gain=(0.8, 0.3), dense_level=(0.74, 0.06)),
     "portable_crt": Scanner(
-        log_quanta=(6.0, 0.4),
+        log_quanta=(7.3, 0.35),
         scatter=(1.1, 0.35),
         focus_cm=(0.06, 0.03),
         lung_level=(0.54, 0.09),
         dense_level=(0.76, 0.06),
     ),
     "vendor_b": Scanner(
-        log_quanta=(6.9, 0.3),
+        log_quanta=(8.0, 0.3),
         compression=(0.50, 0.12),
         local_gain=(0.5, 0.2),
         edge_gain=(1.0, 0.4),
@@ -152,7 +156,7 @@ def sample_rendition(acquisition: Acquisition, rng: np.random.Generator) -> Rend
         local_gain=float(max(drawn["local_gain"], 0.0)),
         edge_gain=float(max(drawn["edge_gain"], 0.0)),
         lung_level=lung,
-        dense_level=float(np.clip(drawn["dense_level"], lung + 0.14, 0.93)),
+        dense_level=float(np.clip(0.5 * drawn["dense_level"] + 0.5 * (lung + 0.31), lung + 0.18, 0.93)),
         gamma=float(np.exp(drawn["gamma"])),
     )
 

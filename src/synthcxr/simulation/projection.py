@@ -16,7 +16,7 @@ from .thorax import COLLAPSE_REACH, Outline, trace_outline
 from .vessels import hilum, project_vessels
 
 
-OUTLINE_SOFTNESS = 0.12  # how far chambers of the heart melt into each other
+OUTLINE_SOFTNESS = 0.18  # how far chambers of the heart melt into each other
 _OUTSIDE = -1e6
 
 
@@ -42,7 +42,7 @@ def build_scene(spec: StudySpec, geometry: Geometry, *, image_size: int) -> Scen
     outline = trace_outline(geometry, x_cm, y_cm)
     scene = _empty_scene(spec, geometry, x_cm, y_cm, outline)
     cavities = _project_cavities(scene, outline)
-    core = _project_core(scene)
+    core = _project_core(scene, outline)
     _project_lungs(scene, outline, cavities, core)
     _attenuate_soft_tissue(scene, cavities, core)
     _attenuate_skeleton(scene)
@@ -59,26 +59,20 @@ def solid_length(scene: Scene, solids: np.ndarray, *, softness: float = 0.0) -> 
 def tube_length(scene: Scene, tubes: list[Bone], *, out: np.ndarray | None = None) -> np.ndarray:
     """Path length in cm through the union of tubes, `(image_size, image_size)` float32; raises `out` where given."""
     out = np.zeros_like(scene.attenuation) if out is None else out
-    for tube in tubes:
-        breaks = np.zeros(len(tube.points), np.bool_)
-        project_tubes(
-            out,
-            float(scene.x_cm[0]),
-            float(scene.y_cm[0]),
-            scene.pixel_cm,
-            np.ascontiguousarray(tube.points),
-            tube.radii,
-            tube.gains,
-            breaks,
-            tube.hollow,
-            0.80,
-        )
+    if not tubes:
+        return out
+    points = np.concatenate([tube.points for tube in tubes])
+    breaks = np.zeros(len(points), np.bool_)
+    breaks[np.cumsum([len(tube.points) for tube in tubes])[:-1]] = True
+    radii = np.concatenate([tube.radii for tube in tubes])
+    gains = np.concatenate([tube.gains for tube in tubes])
+    hollow = np.repeat([tube.hollow for tube in tubes], [len(tube.points) for tube in tubes])
+    x0, y0 = float(scene.x_cm[0]), float(scene.y_cm[0])
+    project_tubes(out, x0, y0, scene.pixel_cm, points, radii, gains, breaks, hollow, 0.80)
     return out
 
 
-def _empty_scene(
-    spec: StudySpec, geometry: Geometry, x_cm: np.ndarray, y_cm: np.ndarray, outline: Outline
-) -> Scene:
+def _empty_scene(spec: StudySpec, geometry: Geometry, x_cm: np.ndarray, y_cm: np.ndarray, outline: Outline) -> Scene:
     size = len(x_cm)
     heart = heart_solids(geometry)
     great = great_vessel_solids(geometry, heart)
@@ -133,24 +127,26 @@ def _project_cavities(scene: Scene, outline: Outline) -> dict[str, np.ndarray]:
     geometry, shape = scene.geometry, scene.attenuation.shape
     body, right, left = (np.empty(shape, np.float32) for _ in range(3))
     neck = (5.0 + 0.12 * max(geometry.body_mass_index - 25, 0)) * (geometry.half_width_cm / 13.8) ** 0.8
-    project_trunk(
-        scene.x_cm, scene.y_cm, outline.rows, outline.columns, geometry.recess_cm, neck, body, right, left
-    )
+    project_trunk(scene.x_cm, scene.y_cm, outline.rows, outline.columns, geometry.recess_cm, neck, body, right, left)
     scene.body_cm = body
     add_arms(scene)
     add_breasts(scene)
     return {"right": right, "left": left}
 
 
-def _project_core(scene: Scene) -> np.ndarray:
+def _project_core(scene: Scene, outline: Outline) -> np.ndarray:
     """Heart and great vessels displace lung; returns their length and sets the heart's map and outline."""
     squares = np.full(scene.attenuation.shape, _OUTSIDE, np.float32)
     project_ellipsoids(scene.x_cm, scene.y_cm, scene.solids["heart"], OUTLINE_SOFTNESS, squares)
-    scene.heart_cm = np.sqrt(np.maximum(squares, 0))
-    scene.heart_mask = squares > 0
+    # The heart lies flat on the diaphragm: what an ellipsoid would have below the dome is cut off.
+    dome = np.where(scene.x_cm < scene.landmarks["heart"][0] - 3.0, outline.columns[:, 0], outline.columns[:, 1])
+    above = np.clip(1.4 - (scene.y_cm[:, None] - dome[None, :]), 0, 1).astype(np.float32)
+    scene.heart_cm = np.sqrt(np.maximum(squares, 0)) * above
+    scene.heart_mask = scene.heart_cm > 0
     for name in ("great_vessels", "aortic_arch"):
         project_ellipsoids(scene.x_cm, scene.y_cm, scene.solids[name], OUTLINE_SOFTNESS, squares)
     core = np.sqrt(np.maximum(squares, 0, out=squares), out=squares)
+    core *= above
     scene.bones["descending_aorta"] = [descending_aorta(scene.geometry)]
     return tube_length(scene, scene.bones["descending_aorta"], out=core)
 
@@ -201,44 +197,45 @@ def _attenuate_soft_tissue(scene: Scene, cavities: dict[str, np.ndarray], core: 
         attenuation += scene.vessels[side]
     scene.bones["airways"] = airways(scene.geometry)
     scene.bones["trachea"] = scene.bones["airways"][:1]
-    attenuation -= (0.85 * mu) * tube_length(scene, scene.bones["airways"])
+    attenuation -= (1.0 * mu) * tube_length(scene, scene.bones["airways"])
     gas = np.vstack([scene.solids["gastric_bubble"], scene.solids["bowel"]])
     attenuation -= (0.9 * mu) * solid_length(scene, gas)
     scene.attenuation = np.maximum(attenuation, 0, out=attenuation)
 
 
 def _attenuate_skeleton(scene: Scene) -> None:
-    geometry, seed = scene.geometry, scene.spec.patient.seed
-    posterior, anterior, girdle = [], [], []
+    geometry = scene.geometry
+    rng = stream(scene.spec.patient.seed, "skeleton")
+    posterior, anterior = rib_bones(geometry, scene.ribs)
+    for (side, index), arc in posterior.items():
+        scene.bones[f"{side}_rib_{index}"] = [arc, anterior[side, index]] if (side, index) in anterior else [arc]
+    girdle = []
     for side in SIDES:
-        for index in range(1, 12):
-            bones = rib_bones(geometry, scene.ribs, side, index)
-            scene.bones[f"{side}_rib_{index}"] = bones
-            posterior.append(bones[0])
-            anterior += bones[1:]
-        collar = clavicle(geometry, side, stream(seed, "clavicle", side))
-        corners, borders = scapula(geometry, side, stream(seed, "scapula", side))
+        collar = clavicle(geometry, side, rng)
+        corners, borders = scapula(geometry, side, rng)
         scene.bones[f"{side}_clavicle"] = [collar]
         scene.bones[f"{side}_scapula"] = borders
         scene.plates[f"{side}_scapula"] = corners
-        girdle += borders + humerus(geometry, side, stream(seed, "humerus", side))
+        girdle += borders + humerus(geometry, side, rng)
         for name, vertex in (("medial", 0), ("mid", 11), ("lateral", 21)):
             scene.landmarks[f"{side}_clavicle_{name}"] = tuple(collar.points[vertex].tolist())
-    bone = tube_length(scene, posterior)
-    bone += tube_length(scene, anterior)
-    bone += tube_length(scene, [*scene.bones["left_clavicle"], *scene.bones["right_clavicle"]])
-    plates = tube_length(scene, girdle)
-    bone += plates
+    bone = tube_length(scene, list(posterior.values()))
+    bone += tube_length(scene, list(anterior.values()))
+    bone += tube_length(scene, scene.bones["left_clavicle"] + scene.bones["right_clavicle"])
+    bone += tube_length(scene, girdle)
     for corners in scene.plates.values():
-        fill_polygon(scene.x_cm, scene.y_cm, corners, 0.18 * geometry.bone_gain, bone)
-    axis, half_width, number = vertebrae(geometry, scene.y_cm, stream(seed, "vertebrae"))
-    scene.spine_edge = half_width
-    column = np.zeros_like(bone)
-    turn = -0.28 * geometry.body_thickness_cm * float(np.sin(geometry.rotation))
-    project_spine(scene.x_cm, scene.y_cm, axis, half_width, number, -turn, column)
-    column *= np.float32(1.1 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.6)
-    bone += column
+        fill_polygon(scene.x_cm, scene.y_cm, corners, 0.22 * geometry.bone_gain, bone)
+    _project_vertebrae(scene, rng, bone)
     # Bone that sticks out of the body (an arm cut by the field) is not there.
     bone *= scene.body_cm > 1.0
     bone *= np.float32(scene.mu_bone)
     scene.attenuation += bone
+
+
+def _project_vertebrae(scene: Scene, rng: np.random.Generator, bone: np.ndarray) -> None:
+    geometry = scene.geometry
+    axis, half_width, number = vertebrae(geometry, scene.y_cm, rng)
+    scene.spine_edge = half_width
+    gain = 0.72 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.6
+    lever = 0.28 * geometry.body_thickness_cm * float(np.sin(geometry.rotation))
+    project_spine(scene.x_cm, scene.y_cm, axis, half_width, number, lever, gain, bone)

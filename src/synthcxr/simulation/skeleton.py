@@ -11,6 +11,12 @@ from .thorax import chest_wall, costophrenic_height, midline
 NUM_RIBS = 11
 RIB_POINTS = 30
 LATERAL_POINT = 17  # vertices before it are the posterior arc
+NUM_ANTERIOR = 8  # lower ribs end in cartilage before they come round to the front
+
+_RIB_ANGLE = np.radians(np.linspace(1, 152, RIB_POINTS))
+_TURN = np.degrees(_RIB_ANGLE) / 90  # 1 at the side of the chest
+_SHARE = np.linspace(0, 1, 22)
+_ARC_SHARE = np.linspace(0, 1, 9)[:, None]
 
 
 def trace_ribs(geometry: Geometry, rng: np.random.Generator) -> dict[tuple[str, int], np.ndarray]:
@@ -22,28 +28,30 @@ def trace_ribs(geometry: Geometry, rng: np.random.Generator) -> dict[tuple[str, 
         rng (`np.random.Generator`): Stream of the skeleton.
 
     Returns:
-        `dict[tuple[str, int], np.ndarray]`: (side, index from 1) to `(RIB_POINTS, 3)`: x, y and depth in cm (positive to
-        the front), from the spine round the side to the front.
+        `dict[tuple[str, int], np.ndarray]`: (side, index from 1) to `(RIB_POINTS, 3)`: x, y and depth in cm (positive
+        to the front), from the spine round the side to the front.
     """
     normal, uniform = rng.standard_normal((2, NUM_RIBS)), rng.random(4)
     height = geometry.lung_height_cm
     pitch = (0.090 + 0.016 * uniform[0]) * height
-    drop = (0.11 + 0.10 * uniform[1]) * height  # from the spine down to the side
+    drop = (0.13 + 0.11 * uniform[1]) * height  # from the spine down to the side
     index = np.arange(NUM_RIBS)[None, :, None]
-    angle = np.radians(np.linspace(8, 152, RIB_POINTS))[None, None, :]
+    angle, turn = _RIB_ANGLE[None, None, :], _TURN[None, None, :]
     start = -0.035 * height + pitch * index + 0.06 * pitch * normal[..., None]
-    steep = np.clip(0.30 + 0.13 * index, 0, 1.0)
-    turn = np.degrees(angle) / 90
+    steep = np.clip(0.42 + 0.11 * index, 0, 1.0)
     # Up a little at the neck of the rib, then down to the side and on, steeper, to the front.
     descent = drop * steep * (np.minimum(turn, 1) ** 1.7 - 0.10 * np.sin(np.pi * np.minimum(turn * 1.6, 1)))
-    descent = descent + drop * (1.05 + 0.3 * uniform[2]) * np.clip(turn - 1, 0, 1) * np.clip(0.35 + 0.12 * index, 0, 1.2)
+    descent = descent + drop * (1.05 + 0.3 * uniform[2]) * np.clip(turn - 1, 0, 1) * np.clip(
+        0.35 + 0.12 * index, 0, 1.2
+    )
     y = start + descent
     wall = chest_wall(geometry, np.maximum(y, 0.25 * pitch)) + 0.25
     lower = np.clip(y - costophrenic_height(geometry), 0, None)
     across = np.sin(angle) ** 0.82
-    spine = 1.6 * geometry.half_width_cm / 13.8
+    wall[:, 0] *= 0.74  # the first rib is a small ring inside the others
+    spine = 0.7 * geometry.half_width_cm / 13.8
     x = spine + (wall - 0.05 * lower - spine) * across
-    x = np.where(turn > 1, wall * (0.36 + 0.64 * across ** 0.9), x)
+    x = np.where(turn > 1, wall * (0.36 + 0.64 * across**0.9), x)
     z = -0.40 * geometry.body_thickness_cm * np.cos(angle) * np.ones_like(y)
     points = np.stack([x, y, z], axis=-1)
     points[0, ..., 0] *= -1
@@ -65,23 +73,30 @@ def rib_radius(geometry: Geometry) -> float:
     return 0.64 * (geometry.half_width_cm / 13.8) ** 0.9
 
 
-def rib_bones(geometry: Geometry, ribs: dict[tuple[str, int], np.ndarray], side: str, index: int) -> list[Bone]:
-    """The posterior and, for the upper ribs, the fainter anterior arc of one rib."""
-    line = ribs[(side, index)]
-    radius = rib_radius(geometry) * (0.85 if index in (1, 11) else 1.0)
-    step = np.gradient(line, axis=0)
+def rib_bones(
+    geometry: Geometry, ribs: dict[tuple[str, int], np.ndarray]
+) -> tuple[dict[tuple[str, int], Bone], dict[tuple[str, int], Bone]]:
+    """Posterior arcs of all ribs, and the fainter anterior arcs of the upper ones, by (side, index)."""
+    lines = np.stack(list(ribs.values()))
+    step = np.gradient(lines, axis=1)
+    flat = np.hypot(step[..., 0], step[..., 1]) + 1e-6
     # A ray along a rib at the side of the chest meets more of it; the cap avoids beads there.
-    oblique = np.minimum(np.linalg.norm(step, axis=1) / (np.linalg.norm(step[:, :2], axis=1) + 1e-6), 1.45)
-    thickness = 0.62 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.5
-    widths = np.full(len(line), radius)
-    widths[:3] *= (1.25, 1.1, 1.02)
-    posterior = slice(0, LATERAL_POINT + 1)
-    bones = [Bone(line[posterior, :2], widths[posterior], thickness * oblique[posterior])]
-    if index <= 8:
-        anterior = slice(LATERAL_POINT, RIB_POINTS - (1 if index > 1 else 6))
-        fade = np.linspace(0.92, 0.60, len(line[anterior]))
-        bones.append(Bone(line[anterior, :2], widths[anterior] * 1.05, thickness * oblique[anterior] * fade))
-    return bones
+    oblique = np.minimum(np.sqrt(flat**2 + step[..., 2] ** 2) / flat, 1.45)
+    # Seen from its edge a rib is thinner than it is high.
+    upright = np.abs(step[..., 1]) / flat
+    widths = rib_radius(geometry) * (1 - 0.42 * upright**2)
+    widths[:, :3] *= (1.25, 1.1, 1.02)
+    gains = 1.05 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.5 * oblique
+    gains[:, :4] *= (0.35, 0.5, 0.75, 0.9)  # heads of ribs are small, and the spine hides them
+    front = slice(LATERAL_POINT, RIB_POINTS - 1)
+    fade = np.linspace(0.85, 0.50, RIB_POINTS - 1 - LATERAL_POINT)
+    posterior, anterior = {}, {}
+    for row, (side, index) in enumerate(ribs):
+        back = slice(0, LATERAL_POINT + 1)
+        posterior[side, index] = Bone(lines[row, back, :2], widths[row, back], gains[row, back])
+        if index <= NUM_ANTERIOR:
+            anterior[side, index] = Bone(lines[row, front, :2], 1.05 * widths[row, front], gains[row, front] * fade)
+    return posterior, anterior
 
 
 def clavicle(geometry: Geometry, side: str, rng: np.random.Generator) -> Bone:
@@ -91,7 +106,7 @@ def clavicle(geometry: Geometry, side: str, rng: np.random.Generator) -> Bone:
     raised = 0.035 * height if geometry.view == "AP" else 0.0
     medial = (1.9 * size, 0.085 * height - 0.6 * raised + 0.3 * normal[0])
     end = (1.14 * width, (-0.045 * height) - 1.2 * raised + 0.7 * normal[1] * size)
-    share = np.linspace(0, 1, 22)
+    share = _SHARE
     x = medial[0] + (end[0] - medial[0]) * share
     wave = np.sin(2 * np.pi * share * 0.95) * (0.55 + 0.1 * normal[2]) * size
     y = medial[1] + (end[1] - medial[1]) * share**0.8 + wave * 0.9
@@ -99,7 +114,7 @@ def clavicle(geometry: Geometry, side: str, rng: np.random.Generator) -> Bone:
     sign = -1.0 if side == "right" else 1.0
     line = turn_about_axis(np.column_stack([sign * x, y, depth]), geometry)
     radius = (0.60 + 0.25 * np.exp(-share / 0.06) + 0.30 * np.clip(share - 0.8, 0, 1)) * size
-    gain = 1.05 * geometry.bone_gain * size**0.6 * (1 - 0.35 * np.clip(share - 0.75, 0, 1) / 0.25)
+    gain = 1.5 * geometry.bone_gain * size**0.6 * (1 - 0.35 * np.clip(share - 0.75, 0, 1) / 0.25)
     return Bone(line[:, :2], radius, gain * np.ones(22), 0.70)
 
 
@@ -154,7 +169,7 @@ def humerus(geometry: Geometry, side: str, rng: np.random.Generator) -> list[Bon
     elbow = head + [sign * (3.5 + 1.5 * normal[0]) * size, 26 * size]
     if geometry.age < 2:
         head = head + [0, 1.0]
-    shaft = np.linspace(head, elbow, 6)
+    shaft = head + _ARC_SHARE[:6] * (8 / 5) * (elbow - head)
     mineral = geometry.bone_gain
     ball = np.array([head, head + [0.01, 0.01]])
     return [
@@ -178,6 +193,6 @@ def vertebrae(geometry: Geometry, y_cm: np.ndarray, rng: np.random.Generator) ->
 
 def _arc(start: np.ndarray, middle: np.ndarray, end: np.ndarray) -> np.ndarray:
     """A curve of nine points through three."""
-    t = np.linspace(0, 1, 9)[:, None]
+    t = _ARC_SHARE
     control = 2 * middle - 0.5 * (start + end)
     return (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end

@@ -15,10 +15,10 @@ def add_arms(scene: Scene) -> None:
     radius = (4.0 + 0.14 * (geometry.body_mass_index - 24) + (0.4 if geometry.sex == "male" else 0)) * size**0.9
     radius = max(radius, 1.8)
     edge = width + geometry.wall_cm
-    abduction = (1.5 if geometry.view == "AP" else 4.0) * size
+    abduction = (1.0 if geometry.view == "AP" else 3.5) * size
     for sign in (-1.0, 1.0):
-        shoulder = (sign * (1.12 * width + 0.35 * radius), 3.0 * size)
-        elbow = (sign * (edge + radius + abduction), 30 * size)
+        shoulder = (sign * (1.26 * width + 0.2 * radius), 0.12 * geometry.lung_height_cm + 1.0)
+        elbow = (sign * (edge + 0.9 * radius + abduction), 30 * size)
         points = np.array([shoulder, elbow])
         breaks = np.zeros(2, np.bool_)
         radii = np.array([1.05 * radius, 0.9 * radius])
@@ -31,7 +31,7 @@ def add_arms(scene: Scene) -> None:
             radii,
             1.9 * radii,
             breaks,
-            0.0,
+            np.zeros(2),
             0.8,
         )
 

@@ -133,17 +133,15 @@ def _body_depth(geometry: Geometry, y_cm: np.ndarray) -> np.ndarray:
     chest = np.clip((y_cm + 0.1 * height) / (0.55 * height), 0, 1)
     belly = np.clip((y_cm - 0.75 * height) / (0.45 * height), 0, 1)
     belly = belly * belly * (3 - 2 * belly)
-    return geometry.body_thickness_cm * (0.60 + 0.40 * chest * (2 - chest)) * (
-        1 + (geometry.abdomen_gain - 1) * belly
-    )
+    return geometry.body_thickness_cm * (0.60 + 0.40 * chest * (2 - chest)) * (1 + (geometry.abdomen_gain - 1) * belly)
 
 
 def _body_edge(geometry: Geometry, y_cm: np.ndarray) -> np.ndarray:
     height, width = geometry.lung_height_cm, geometry.half_width_cm
     flank = chest_wall(geometry, np.maximum(y_cm, 0.3 * height)) + geometry.wall_cm
     flank = flank + 0.25 * width * (geometry.abdomen_gain - 1.05) * np.clip((y_cm / height - 0.8) / 0.5, 0, 1)
-    axilla = np.clip((0.34 * height - y_cm) / (0.22 * height), 0, 1)
-    shoulder = 1.22 * width + 0.5 * geometry.wall_cm
+    axilla = np.clip((0.40 * height - y_cm) / (0.34 * height), 0, 1)
+    shoulder = 1.30 * width + 0.6 * geometry.wall_cm
     return flank + np.maximum(shoulder - flank, 0) * axilla * axilla * (3 - 2 * axilla)
 
 
@@ -152,6 +150,6 @@ def _shoulder_line(geometry: Geometry, x_cm: np.ndarray) -> np.ndarray:
     size = width / 13.8
     neck = (5.2 + 0.12 * max(geometry.body_mass_index - 25, 0)) * size**0.8
     acromion = (-1.2 if geometry.view == "AP" else 0.8) * size
-    share = np.clip((np.abs(x_cm) - neck) / (1.25 * width - neck), 0, 2)
-    line = acromion - 6.5 * size * np.clip(1 - share, 0, 1) ** 2.0 + 9.0 * size * np.clip(share - 0.9, 0, 2) ** 2
-    return np.where(np.abs(x_cm) < neck, -1e3, line)
+    share = (np.abs(x_cm) - neck) / (1.30 * width - neck)
+    slope = -6.5 * size * np.clip(1 - share, 0, 1) ** 2.2 + 7.0 * size * np.clip(share - 0.8, 0, 2) ** 2
+    return acromion + slope - 60 * size * np.clip(-share, 0, 2)

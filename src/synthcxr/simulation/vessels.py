@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .kernels import project_tubes
+from .kernels import project_ellipsoids, project_tubes
 from .scene import SIDES, Geometry
 from .thorax import chest_wall, costophrenic_height, dome_height, mediastinal_shift, midline
 
 
-NUM_LEAVES = 150
-LEAF_RADIUS_CM = 0.040
-RADIUS_EXPONENT = 1 / 2.45  # Murray's law says 1/3; large arteries of the lung widen faster
+NUM_LEAVES = 170
+LEAF_RADIUS_CM = 0.10
+SHEATH = 1.5  # bronchus and connective tissue run along with every vessel
+RADIUS_EXPONENT = 1 / 2.6  # Murray's law says 1/3; large arteries of the lung widen faster
 
 
 def hilum(geometry: Geometry, side: str) -> tuple[float, float]:
@@ -39,12 +40,12 @@ def project_vessels(
         `dict[str, np.ndarray]`: Side to cm of blood on every ray, `(height, width)` float32.
     """
     maps = {}
-    pixel = float(x_cm[1] - x_cm[0])
+    x0, y0, pixel = float(x_cm[0]), float(y_cm[0]), float(x_cm[1] - x_cm[0])
     for side in SIDES:
         out = np.zeros((len(y_cm), len(x_cm)), np.float32)
         for points, radii, breaks in _trees(geometry, side, rng):
-            project_tubes(out, float(x_cm[0]), float(y_cm[0]), pixel, points, radii, 2 * radii, breaks, 0.0, 0.8)
-        maps[side] = out
+            project_tubes(out, x0, y0, pixel, points, radii, SHEATH * 2 * radii, breaks, np.zeros_like(radii), 0.8)
+        maps[side] = np.maximum(out, _hilar_tissue(geometry, side, rng, x_cm, y_cm))
     return maps
 
 
@@ -58,10 +59,36 @@ def _trees(geometry: Geometry, side: str, rng: np.random.Generator) -> list[tupl
         targets = _targets(geometry, side, leaves, rng)
         jitter = rng.standard_normal((2 * leaves, 4))
         root = np.array([hx - sign * 1.4 * size * (drop > 0), hy + drop, -1.0])
-        starts, ends, fed = grow_tree(root, targets, jitter, 0.55)
+        starts, ends, fed = grow_tree(root, targets, jitter)
         radii = LEAF_RADIUS_CM * size * fed**RADIUS_EXPONENT
         trees.append(_bend(starts, ends, radii * _gain(geometry, 0.5 * (starts + ends)[:, 1], hy), jitter, fed))
     return trees
+
+
+def _hilar_tissue(
+    geometry: Geometry, side: str, rng: np.random.Generator, x_cm: np.ndarray, y_cm: np.ndarray
+) -> np.ndarray:
+    """Main artery and lymph nodes: a few soft lumps at the hilum and, below it, along the lower lobe's artery."""
+    normal = rng.standard_normal((3, 4))
+    x, y = hilum(geometry, side)
+    size = geometry.half_width_cm / 13.8
+    sign = -1 if side == "right" else 1
+    places = ((-0.3, -0.7, 0.9, 1.3), (0.4, 1.4, 0.85, 2.0), (-0.6, 0.6, 1.1, 1.6))
+    lumps = [
+        [
+            x + sign * (dx + 0.3 * draw[0]) * size,
+            y + (dy + 0.4 * draw[1]) * size,
+            wide * size * geometry.hilum_gain,
+            high * size * geometry.hilum_gain * (1 + 0.15 * draw[2]),
+            -0.25 * sign,
+            (1.5 + 0.3 * draw[3]) * size * geometry.hilum_gain,
+        ]
+        for (dx, dy, wide, high), draw in zip(places, normal, strict=True)
+    ]
+    squares = np.full((len(y_cm), len(x_cm)), -1e6, np.float32)
+    project_ellipsoids(x_cm, y_cm, np.array(lumps), 0.3, squares)
+    # The power makes the rim soft: lumps lie in fat and among small vessels.
+    return np.maximum(squares, 0) * np.float32(0.55 / size)
 
 
 def _gain(geometry: Geometry, y: np.ndarray, hilum_y: float) -> np.ndarray:
@@ -77,9 +104,9 @@ def _targets(geometry: Geometry, side: str, count: int, rng: np.random.Generator
     index = np.arange(count)[:, None]
     lattice = (index * np.array([0.8191725134, 0.6710436067, 0.5497004779]) + shift) % 1.0
     bottom = costophrenic_height(geometry) + 0.3 * geometry.recess_cm
-    y = bottom * (0.03 + 0.97 * lattice[:, 0] ** 0.8)
+    y = bottom * (0.02 + 0.98 * lattice[:, 0] ** 0.9)
     wall = chest_wall(geometry, y)
-    across = 0.16 + 0.80 * lattice[:, 1] ** 0.7
+    across = 0.14 + 0.84 * lattice[:, 1] ** 0.75
     distance = wall * across
     inside = dome_height(geometry, side, distance)
     y = np.minimum(y, inside + 0.25 * geometry.recess_cm * lattice[:, 2])
@@ -105,9 +132,7 @@ def _bend(
 
 
 @njit(cache=True)
-def grow_tree(
-    root: np.ndarray, targets: np.ndarray, jitter: np.ndarray, reach: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def grow_tree(root: np.ndarray, targets: np.ndarray, jitter: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     Grow a binary tree whose leaves are `targets`, by splitting them in two again and again.
 
@@ -115,7 +140,6 @@ def grow_tree(
         root (`np.ndarray` of shape `(3,)`): Where the trunk begins.
         targets (`np.ndarray` of shape `(num_leaves, 3)`): Reordered in place.
         jitter (`np.ndarray` of shape `(2 * num_leaves, 4)`): Standard normal numbers, a row for every branch.
-        reach (`float`): How far a branch goes towards the middle of its targets before it forks.
 
     Returns:
         `tuple[np.ndarray, np.ndarray, np.ndarray]`: Start and end `(num_branches, 3)` of every branch, and how many
@@ -144,6 +168,8 @@ def grow_tree(
             count += 1
             continue
         step = centre - here
+        # Stems fork early, which makes the tree radiate from its root; twigs go most of the way.
+        reach = 0.62 - 0.50 * np.sqrt(number / len(targets))
         span = np.sqrt((step * step).sum())
         for axis in range(3):
             ends[count, axis] = here[axis] + reach * step[axis] + 0.07 * span * jitter[count, axis]
