@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,11 @@ import torch
 import torch.nn.functional as F
 
 
-_NUM_DRAWS = 12  # numbers drawn per image before its noise; fixed, so that a switched-off part moves no other
+_NUM_DRAWS = 12  # per image before its noise; fixed, so that a part that is switched off moves no other
+_PIXELS_AT_ONCE = 2**18
+_MASK_64 = 2**64 - 1
+_BYTES_MEAN = 510  # of the sum of four uniform bytes
+_BYTES_DEVIATION = math.sqrt(4 * (256**2 - 1) / 12)
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,12 @@ class RadiographAugmentation:
             axis.
         tone (`float`, *optional*, defaults to 0.35): Largest bend of the tone curve (0.35 is a gamma of about 0.5 to
             2).
-        contrast (`float`, *optional*, defaults to 0.25): Largest relative change of the spread about the image's mean.
+        contrast (`float`, *optional*, defaults to 0.25): Largest relative change of the spread about mid-grey.
         brightness (`float`, *optional*, defaults to 0.12): Largest change of all values, on the scale of 0 to 1.
-        blur (`float`, *optional*, defaults to 0.8): Largest share of a 5x5 binomial blur that is mixed in; half as much
-            may be taken out, which sharpens.
-        noise (`float`, *optional*, defaults to 0.03): Largest standard deviation of the noise; half of the images get
-            none.
+        blur (`float`, *optional*, defaults to 0.8): Largest share of a 5x5 binomial blur that is mixed in; half as
+            much may be taken out, which sharpens.
+        noise (`float`, *optional*, defaults to 0.03): Largest standard deviation of the noise; half of the
+            images get none.
 
     Raises:
         ValueError: On a negative strength or range.
@@ -80,63 +85,59 @@ class RadiographAugmentation:
             )
         if self.strength == 0 or len(images) == 0:
             return images
-        streams = [np.random.Generator(np.random.Philox(key=seed & (2**64 - 1))) for seed in seeds.tolist()]
-        draws = torch.from_numpy(np.stack([stream.random(_NUM_DRAWS, dtype=np.float32) for stream in streams]))
-        draws = draws.to(images)  # (batch_size, _NUM_DRAWS), uniform on [0, 1)
+        # Few images at a time, so that the dozen passes over them stay in the processor's cache.
+        size = max(1, _PIXELS_AT_ONCE // images[0].numel())
+        parts = zip(images.split(size), seeds.split(size), strict=True)
+        return torch.cat([self._augment(part, part_seeds.tolist()) for part, part_seeds in parts])
 
+    def _augment(self, images: torch.Tensor, seeds: list[int]) -> torch.Tensor:
+        streams = [np.random.SFC64(seed & _MASK_64) for seed in seeds]
+        draws = np.stack([np.random.Generator(stream).random(_NUM_DRAWS, dtype=np.float32) for stream in streams])
+        draws = torch.from_numpy(draws).to(images)  # (batch_size, _NUM_DRAWS), uniform on [0, 1)
         images = self._move(images, draws[:, 0:5])
         images = self._change_tone(images, draws[:, 5:8])
         images = self._change_sharpness(images, draws[:, 8])
-        images = self._add_noise(images, draws[:, 9], streams)
-        return images.clamp(0, 1)
+        return self._add_noise(images, draws[:, 9], streams).clamp_(0, 1)
 
     def _move(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        turn, shift_x, shift_y, zoom, stretch = (2 * draws - 1).unbind(1)
-        angle = torch.deg2rad(self._scaled(self.rotation_degrees) * turn)
-        scale = 1 + self._scaled(self.zoom) * zoom
-        stretch = 1 + self._scaled(self.zoom) / 2 * stretch
-        # Angles are small: their series are exact to float precision and, unlike sin, equal for every vector width.
+        turn, shift_x, shift_y, zoom, stretch = (2 * draws - 1).view(-1, 5, 1, 1).unbind(1)
+        angle = turn * (self.strength * self.rotation_degrees * math.pi / 180)
+        # Angles are small: these series are exact to float precision and, unlike sin, equal for every vector width.
         square = angle * angle
         sine = angle * (1 - square / 6 * (1 - square / 20))
         cosine = 1 - square / 2 * (1 - square / 12)
+        scale_x = 1 + zoom * (self.strength * self.zoom)
+        scale_y = scale_x * (1 + stretch * (self.strength * self.zoom / 2))
+        reach = 2 * self.strength * self.shift
 
         height, width = images.shape[-2:]
-        y, x = (_pixel_centres(size, images) for size in (height, width))
-        x, y = x.view(1, 1, -1), y.view(1, -1, 1)
-        column = (-1, 1, 1)
-        sine, cosine = sine.view(column), cosine.view(column)
-        # The plane of pixels is square even where the image is not, or a turn would shear it.
-        source_x = (cosine * x - sine * y * (height / width)) * scale.view(column)
-        source_y = (sine * x * (width / height) + cosine * y) * (scale * stretch).view(column)
-        reach = 2 * self._scaled(self.shift)
-        grid = torch.stack([source_x + reach * shift_x.view(column), source_y + reach * shift_y.view(column)], dim=-1)
+        x = _pixel_centres(width, images).view(1, 1, -1)
+        y = _pixel_centres(height, images).view(1, -1, 1)
+        # A turn happens in the plane of square pixels, whatever the image's proportions.
+        grid = images.new_empty(len(images), height, width, 2)
+        torch.sub(scale_x * cosine * x + reach * shift_x, scale_x * sine * (height / width) * y, out=grid[..., 0])
+        torch.add(scale_y * sine * (width / height) * x + reach * shift_y, scale_y * cosine * y, out=grid[..., 1])
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
     def _change_tone(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
         bend, contrast, brightness = (2 * draws - 1).view(-1, 3, 1, 1, 1).unbind(1)
         # Schlick's bias curve: like a gamma, of arithmetic alone.
-        bias = 0.5 + min(self._scaled(self.tone), 0.95) / 2 * bend
-        images = images / ((1 / bias - 2) * (1 - images) + 1)
-        mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        images = mean + (images - mean) * (1 + self._scaled(self.contrast) * contrast)
-        return images + self._scaled(self.brightness) * brightness
+        bias = 0.5 + min(self.strength * self.tone, 0.95) / 2 * bend
+        pull = 1 / bias - 2
+        images = images / (1 + pull - pull * images)
+        gain = 1 + self.strength * self.contrast * contrast
+        return images.mul_(gain).add_((1 - gain) / 2 + self.strength * self.brightness * brightness)
 
     def _change_sharpness(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        share = self._scaled(self.blur) * (1.5 * draws - 0.5)  # a third of the images is sharpened
-        return images + share.view(-1, 1, 1, 1) * (_binomial_blur(images) - images)
+        share = (self.strength * self.blur * (1.5 * draws - 0.5)).view(-1, 1, 1, 1)  # a third is sharpened
+        return (_binomial_blur(images) * share).add_(images * (1 - share))
 
-    def _add_noise(
-        self, images: torch.Tensor, draws: torch.Tensor, streams: list[np.random.Generator]
-    ) -> torch.Tensor:
-        deviation = self._scaled(self.noise) * (2 * draws - 1).clamp(min=0)
-        fields = torch.zeros(len(images), 1, *images.shape[-2:], dtype=torch.float32)
-        for index, stream in enumerate(streams):
-            if deviation[index] > 0:
-                stream.standard_normal(dtype=np.float32, out=fields[index].numpy())
-        return images + deviation.view(-1, 1, 1, 1) * fields.to(images)
-
-    def _scaled(self, reach: float) -> float:
-        return self.strength * reach
+    def _add_noise(self, images: torch.Tensor, draws: torch.Tensor, streams: list[np.random.SFC64]) -> torch.Tensor:
+        deviations = self.strength * self.noise * (2 * draws - 1).clamp(min=0)
+        for image, deviation, stream in zip(images, deviations, streams, strict=True):
+            if deviation > 0:
+                image += deviation * torch.from_numpy(_bell_noise(stream, image.shape[-2:])).to(image)
+        return images
 
 
 def _pixel_centres(size: int, images: torch.Tensor) -> torch.Tensor:
@@ -147,8 +148,16 @@ def _binomial_blur(images: torch.Tensor) -> torch.Tensor:
     """Weights 1 4 6 4 1 along both axes, by sums: a convolution's order of summation depends on the batch."""
     for axis, padding in ((-1, (2, 2, 0, 0)), (-2, (0, 0, 2, 2))):
         padded = F.pad(images, padding, mode="replicate")
-        size = images.shape[axis]
-        near = padded.narrow(axis, 1, size) + padded.narrow(axis, 3, size)
-        far = padded.narrow(axis, 0, size) + padded.narrow(axis, 4, size)
-        images = images * 0.375 + near * 0.25 + far * 0.0625
+        far, near, middle, near_after, far_after = (padded.narrow(axis, i, images.shape[axis]) for i in range(5))
+        images = (near + near_after).mul_(4).add_(far).add_(far_after).add_(middle * 6).mul_(1 / 16)
     return images
+
+
+def _bell_noise(stream: np.random.SFC64, shape: tuple[int, int]) -> np.ndarray:
+    """Mean 0 and deviation 1, as the sum of four random bytes: several times as fast as a true normal draw."""
+    count = shape[0] * shape[1]
+    values = stream.random_raw(-(-count // 2)).view(np.uint8)
+    total = values[:count].astype(np.int16)
+    for index in range(1, 4):
+        total += values[index * count : (index + 1) * count]
+    return ((total - _BYTES_MEAN) * np.float32(1 / _BYTES_DEVIATION)).astype(np.float32).reshape(shape)
