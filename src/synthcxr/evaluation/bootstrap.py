@@ -22,7 +22,8 @@ from .metrics import rank_classes
 logger = logging.getLogger(__name__)
 
 CONFIDENCE = 0.95
-_BLOCK_ELEMENTS = 8_000_000
+# A block's cumulative sums should stay in the processor's cache.
+_BLOCK_ELEMENTS = 500_000
 
 
 @dataclass(frozen=True)

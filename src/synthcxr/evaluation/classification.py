@@ -11,7 +11,7 @@ import numpy as np
 from datasets import Dataset
 
 from .bootstrap import PatientResamples
-from .metrics import RankedClasses, pairs_won, precision_sum, rank_classes, stratum_rows
+from .metrics import RankedClasses, class_areas, rank_classes, stratum_rows
 from .results import Measured
 from .rows import Truth, brightness_quartiles, column_values, patients, read_truth, single_origin
 
@@ -201,12 +201,11 @@ def _areas(parts: list[tuple[np.ndarray, RankedClasses]], weights: np.ndarray) -
     """AUROC over pairs within strata, AUPRC averaged over strata by positives; NaN where a class is missing."""
     won, pairs, precision, positives = np.zeros((4, weights.shape[1]))
     for rows, ranked in parts:
-        part_weights = weights[rows]
-        part_won, part_pairs = pairs_won(ranked, part_weights)
-        part_precision, part_positives = precision_sum(ranked, part_weights)
-        both = part_pairs > 0
-        won, pairs = won + part_won, pairs + part_pairs
-        precision, positives = precision + part_precision * both, positives + part_positives * both
+        areas = class_areas(ranked, weights[rows])
+        # In a resample a stratum can lose a class; its precision would then be 1 or 0 for nothing.
+        both = areas.pairs > 0
+        won, pairs = won + areas.pairs_won, pairs + areas.pairs
+        precision, positives = precision + areas.precision * both, positives + areas.positives * both
     exists = pairs > 0
     return tuple(
         np.divide(total, count, out=np.full(len(exists), np.nan), where=exists)

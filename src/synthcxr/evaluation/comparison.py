@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from transformers import PreTrainedModel
 
 from . import retrieval, zero_shot
 from .bootstrap import PairedDifference, paired_difference
+from .classification import ClassificationProtocol
 from .encoder import Embeddings, Encoder
+from .results import Measured
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def compare_models(
         second (`str`, `Path`, `PreTrainedModel`, `Encoder` or `Embeddings`): The other.
         dataset (`Dataset`): As for the task.
         task (`str`, *optional*, defaults to `"zero_shot_classification"`): Or `"image_report_retrieval"`.
-        options: Of [`measure_zero_shot`] or [`measure_retrieval`].
+        options: Of [`zero_shot_classification`] (without `validation`) or [`image_report_retrieval`].
 
     Returns:
         `list[Comparison]`: One per metric that both have.
@@ -74,4 +76,9 @@ def compare_models(
     return comparisons
 
 
-_MEASURES = {zero_shot.TASK: zero_shot.measure_zero_shot, retrieval.TASK: retrieval.measure_retrieval}
+def _measure_zero_shot(model: Any, dataset: Dataset, **options: Any) -> list[Measured]:
+    decided = {item.name: options.pop(item.name) for item in fields(ClassificationProtocol) if item.name in options}
+    return zero_shot.measure_zero_shot(model, dataset, protocol=ClassificationProtocol(**decided), **options)
+
+
+_MEASURES = {zero_shot.TASK: _measure_zero_shot, retrieval.TASK: retrieval.measure_retrieval}

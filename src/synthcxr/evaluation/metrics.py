@@ -33,6 +33,23 @@ class RankedClasses(NamedTuple):
     positives_below: np.ndarray
 
 
+class ClassAreas(NamedTuple):
+    """
+    Sums over the rows of one stratum, each of shape `(num_resamples,)`.
+
+    Args:
+        pairs_won (`np.ndarray`): (positive, negative) pairs in the right order, a tie counting one half.
+        pairs (`np.ndarray`): All such pairs.
+        precision (`np.ndarray`): Over positives, the precision at their score.
+        positives (`np.ndarray`): Positives.
+    """
+
+    pairs_won: np.ndarray
+    pairs: np.ndarray
+    precision: np.ndarray
+    positives: np.ndarray
+
+
 def auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float | np.ndarray:
     """
     Area under the ROC curve: the share of (positive, negative) pairs in the right order, a tie counting one half.
@@ -91,10 +108,9 @@ def stratified_auroc(
     won = np.zeros(columns.shape[1])
     pairs = np.zeros(columns.shape[1])
     for rows in stratum_rows(strata, len(labels)):
-        ranked = rank_classes(labels[rows], scores[rows])
-        stratum_won, stratum_pairs = pairs_won(ranked, columns[rows])
-        won += stratum_won
-        pairs += stratum_pairs
+        areas = class_areas(rank_classes(labels[rows], scores[rows]), columns[rows])
+        won += areas.pairs_won
+        pairs += areas.pairs
     return _as_given(_ratio(won, pairs), weights)
 
 
@@ -134,9 +150,9 @@ def stratified_average_precision(
         ranked = rank_classes(labels[rows], scores[rows])
         if len(ranked.positives) == 0 or (strata is not None and len(ranked.negatives) == 0):
             continue
-        stratum_sum, stratum_positives = precision_sum(ranked, columns[rows])
-        total += stratum_sum
-        positives += stratum_positives
+        areas = class_areas(ranked, columns[rows])
+        total += areas.precision
+        positives += areas.positives
     return _as_given(_ratio(total, positives), weights)
 
 
@@ -155,33 +171,32 @@ def rank_classes(labels: np.ndarray, scores: np.ndarray) -> RankedClasses:
     )
 
 
-def pairs_won(ranked: RankedClasses, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def class_areas(ranked: RankedClasses, weights: np.ndarray) -> ClassAreas:
     """
-    Pairs in the right order (ties count one half) and all pairs, per resample.
+    The sums that AUROC and average precision are ratios of, for every resample at once.
 
     Args:
-        ranked (`RankedClasses`): Of the same rows.
+        ranked (`RankedClasses`): Of these rows.
         weights (`np.ndarray` of shape `(n, num_resamples)`): Multiplicities.
 
     Returns:
-        Two `np.ndarray` of shape `(num_resamples,)`.
+        `ClassAreas`
     """
-    below = _cumulative(weights, ranked.negatives)  # (num_negatives + 1, num_resamples)
-    twice = below[ranked.negatives_below] + below[ranked.negatives_tied]
+    negatives = _cumulative(weights, ranked.negatives)  # (num_negatives + 1, num_resamples)
+    positives = _cumulative(weights, ranked.positives)  # (num_positives + 1, num_resamples)
     positive_weights = weights[ranked.positives]
-    won = np.einsum("ij,ij->j", positive_weights, twice, dtype=np.float64) / 2
-    return won, positive_weights.sum(0, dtype=np.float64) * below[-1]
-
-
-def precision_sum(ranked: RankedClasses, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum over positives of the precision at their score, and the number of positives: `(num_resamples,)` twice."""
-    negatives_below = _cumulative(weights, ranked.negatives)
-    positives_below = _cumulative(weights, ranked.positives)
-    false_positives = negatives_below[-1] - negatives_below[ranked.negatives_below]
-    true_positives = positives_below[-1] - positives_below[ranked.positives_below]
-    precision = _ratio(true_positives, true_positives + false_positives, empty=0.0)
-    total = np.einsum("ij,ij->j", weights[ranked.positives], precision, dtype=np.float64)
-    return total, positives_below[-1].astype(np.float64)
+    below = negatives[ranked.negatives_below]
+    won = np.einsum("ij,ij->j", positive_weights, below + negatives[ranked.negatives_tied], dtype=np.float64) / 2
+    # Precision at the threshold that lets a positive through: all rows of its score or higher.
+    true_positives = positives[-1] - positives[ranked.positives_below]
+    precision = _ratio(true_positives, true_positives + (negatives[-1] - below), empty=0.0)
+    num_positives = positives[-1].astype(np.float64)
+    return ClassAreas(
+        won,
+        num_positives * negatives[-1],
+        np.einsum("ij,ij->j", positive_weights, precision, dtype=np.float64),
+        num_positives,
+    )
 
 
 def stratum_rows(strata: Sequence | np.ndarray | None, num_rows: int) -> list[np.ndarray]:

@@ -97,7 +97,8 @@ def measure_retrieval(
     image_ranks, report_ranks = retrieval_ranks(
         embeddings.image_embeds[rows], embeddings.texts(reports), report_of_image
     )
-    asking = [patients(dataset)[row] for row in rows]
+    patient_of_row = patients(dataset)
+    asking = [patient_of_row[row] for row in rows]
     copies = np.bincount(report_of_image)
     protocol = (
         f"pool={len(reports)} distinct reports, {len(rows)} images; text={text_column}; score=cosine; "

@@ -1,0 +1,133 @@
+"""A dual encoder of transformers' kind as an encoder, ours and somebody else's."""
+
+import numpy as np
+import pytest
+import torch
+from evaluation.known_encoders import RandomEncoder, make_dataset, make_rows
+from PIL import Image
+from tiny_artefacts import REPORTS
+from transformers import AutoModel, AutoProcessor, CLIPConfig, CLIPModel
+
+from synthcxr.evaluation import DualEncoder, Encoder, embed_dataset, load_encoder
+from synthcxr.evaluation.encoder import mean_grey_level
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    random = np.random.default_rng(0)
+    return [Image.fromarray(random.integers(0, 255, (48, 64), dtype=np.uint8)) for _ in range(7)]
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint):
+    return AutoModel.from_pretrained(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def processor(checkpoint):
+    return AutoProcessor.from_pretrained(checkpoint)
+
+
+def test_a_folder_becomes_an_encoder_of_unit_vectors(checkpoint, pictures):
+    encoder = load_encoder(checkpoint)
+    assert isinstance(encoder, Encoder)
+    for embeds, count in ((encoder.embed_images(pictures), 7), (encoder.embed_texts(REPORTS), 3)):
+        assert embeds.shape == (count, 32)
+        assert embeds.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(embeds, axis=1), 1, atol=1e-5)
+
+
+def test_embeddings_are_those_of_the_model(model, processor, pictures):
+    inputs = processor(images=pictures, text=[REPORTS[0]] * 7, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        output = model.eval()(**inputs)
+    encoder = load_encoder(model, processor)
+    np.testing.assert_allclose(encoder.embed_images(pictures), output.image_embeds, atol=1e-5)
+    np.testing.assert_allclose(encoder.embed_texts(REPORTS[:1]), output.text_embeds[:1], atol=1e-5)
+
+
+def test_batches_do_not_change_embeddings(model, processor, pictures):
+    whole, single = (DualEncoder(model, processor, batch_size=size) for size in (64, 1))
+    np.testing.assert_allclose(whole.embed_images(pictures), single.embed_images(pictures), atol=1e-5)
+    texts = [*REPORTS, "edema", REPORTS[0]]
+    np.testing.assert_allclose(whole.embed_texts(texts), single.embed_texts(texts), atol=1e-5)
+
+
+def test_each_distinct_text_goes_through_the_model_once(model, processor, monkeypatch):
+    encoder = DualEncoder(model, processor, batch_size=2)
+    seen = []
+    original = encoder._text_batch
+    monkeypatch.setattr(encoder, "_text_batch", lambda texts: seen.extend(texts) or original(texts))
+    embeds = encoder.embed_texts(["edema", "hernia", "edema", "a long pleural effusion", "edema"])
+    assert sorted(seen) == ["a long pleural effusion", "edema", "hernia"]
+    assert (embeds[0] == embeds[2]).all()
+    assert not (embeds[0] == embeds[1]).all()
+
+
+def test_a_model_in_training_is_measured_without_dropout_and_goes_back_to_training(model, processor, pictures):
+    encoder = load_encoder(model, processor)
+    model.train()
+    first, second = encoder.embed_texts(REPORTS), encoder.embed_texts(REPORTS)
+    assert (first == second).all()
+    assert model.training
+    model.eval()
+    encoder.embed_images(pictures)
+    assert not model.training
+
+
+def test_a_bfloat16_model_gives_float32(checkpoint, pictures):
+    model = AutoModel.from_pretrained(checkpoint, dtype=torch.bfloat16)
+    embeds = load_encoder(model, AutoProcessor.from_pretrained(checkpoint)).embed_images(pictures)
+    assert embeds.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(embeds, axis=1), 1, atol=1e-5)
+
+
+def test_a_clip_of_transformers_works_too(processor, pictures):
+    tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = tower | {"vocab_size": len(processor.tokenizer), "eos_token_id": 3, "bos_token_id": 2, "pad_token_id": 0}
+    vision = tower | {"image_size": 64, "patch_size": 32, "num_channels": 1}
+    clip = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8))
+    encoder = load_encoder(clip, processor)
+    assert encoder.embed_images(pictures).shape == (7, 8)
+    assert encoder.embed_texts(REPORTS).shape == (3, 8)
+
+
+def test_an_encoder_is_returned_as_it_is():
+    encoder = RandomEncoder()
+    assert load_encoder(encoder) is encoder
+
+
+def test_what_is_no_dual_encoder_is_refused(model, processor):
+    with pytest.raises(ValueError, match="ConvirtModel came without a processor"):
+        load_encoder(model)
+    with pytest.raises(ValueError, match="has no get_image_features; expected a dual encoder"):
+        load_encoder(model.text_model, processor)
+    with pytest.raises(ValueError, match="The model is a int"):
+        load_encoder(3)
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        load_encoder(model, processor, batch_size=0)
+
+
+def test_a_dataset_is_embedded_in_its_order_with_grey_levels():
+    dataset = make_dataset(make_rows(20))
+    encoder = RandomEncoder()
+    embeddings = embed_dataset(encoder, dataset, texts=["edema"], batch_size=7)
+    np.testing.assert_allclose(embeddings.image_embeds, encoder.embed_images(dataset["image"][:]), atol=1e-6)
+    expected = [np.asarray(image).mean() / 255 for image in dataset["image"]]
+    np.testing.assert_allclose(embeddings.grey_levels, expected)
+    assert list(embeddings.text_embeds) == ["edema"]
+
+
+def test_what_cannot_be_embedded_is_named():
+    dataset = make_dataset(make_rows(3))
+    with pytest.raises(ValueError, match="no rows"):
+        embed_dataset(RandomEncoder(), dataset.select([]))
+    with pytest.raises(ValueError, match="expected an image column"):
+        embed_dataset(RandomEncoder(), dataset.remove_columns("image"))
+
+
+def test_grey_levels_know_the_bit_depth():
+    values = np.full((4, 4), 100, dtype=np.uint8)
+    assert mean_grey_level(Image.fromarray(values)) == pytest.approx(100 / 255)
+    assert mean_grey_level(Image.fromarray(values).convert("RGB")) == pytest.approx(100 / 255)
+    assert mean_grey_level(Image.fromarray(values.astype(np.uint16) * 257)) == pytest.approx(100 / 255)
