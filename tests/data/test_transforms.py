@@ -88,7 +88,7 @@ def test_grey_stays_grey_in_three_channels(images):
 
 
 def test_noise_has_the_spread_it_is_given():
-    still = {name: 0.0 for name in ("rotation_degrees", "shift", "zoom", "tone", "contrast", "brightness", "blur")}
+    still = dict.fromkeys(("rotation_degrees", "shift", "zoom", "tone", "contrast", "brightness", "blur"), 0.0)
     grey = torch.full((400, 1, 64, 64), 0.5)
     noisy = RadiographAugmentation(**still, noise=0.1)(grey, torch.arange(400)) - grey
     spread = noisy.flatten(1).std(dim=1)
