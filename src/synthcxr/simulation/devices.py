@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from ..ontology import FindingInstance
 from .placement import OTHER, SIGN, LungFrame, resolve_side, window_around
@@ -35,7 +36,7 @@ def endotracheal_tube(
         share = min(above / max(carina[1] - top[1], 1.0), 1.6)
         end = carina + (top - carina) * share
         controls = [upper, top, end] if end[1] > top[1] + 1.0 else [upper, end]
-    path = wander(smooth_curve(np.array(controls)), rng, amplitude_cm=0.08)
+    path = wander(_course(controls), rng, amplitude_cm=0.08)
     radius = 0.5 * max(size, 0.55)
     stripe = path + np.array([0.55 * radius * (1 if start > 0 else -1), 0.0])
     return _paint_tubes(scene, [(path, radius)], wall=0.28, strokes=[(stripe, 0.05, MU_STRIPE)])
@@ -69,7 +70,7 @@ def nasogastric_tube(
     else:
         tip = stomach + size * np.array([-2.5 + 3.0 * draws[3], 0.5 + 2.0 * draws[4]])
         controls = _gastric([start, neck, behind, middle, junction], stomach, tip)
-    path = wander(smooth_curve(np.array(controls)), rng, amplitude_cm=0.12)
+    path = wander(_course(controls), rng, amplitude_cm=0.12)
     return _paint_tubes(scene, [(path, 0.23 * max(size, 0.6))], wall=0.35, strokes=[(path, 0.06, MU_STRIPE)])
 
 
@@ -91,7 +92,7 @@ def central_venous_catheter(
         drop = {"too_low": 3.0 + 2.5 * draws[2], "too_high": -5.0 - 2.0 * draws[2]}.get(position, -2.2 * draws[2])
         end = np.array([tip[0] + 0.25 * (draws[3] - 0.5), tip[1] + drop * size])
         controls = [*entry, *(point for point in veins if point[1] < end[1] - 0.8 * size), end]
-    path = wander(smooth_curve(np.array(controls)), rng, amplitude_cm=0.1)
+    path = wander(_course(controls), rng, amplitude_cm=0.1)
     radius = (0.09 if kind > 0.75 else 0.13) * max(size, 0.6)
     return _paint_tubes(scene, [], wall=0.0, strokes=[(path, radius, MU_LOADED_PLASTIC)])
 
@@ -110,7 +111,7 @@ def chest_tube(scene: Scene, instance: FindingInstance, side: str | None, rng: n
         controls += [frame.point(0.86, v - 0.15), frame.point(0.75, 0.3), frame.point(0.35 + 0.4 * draws[2], 0.1)]
     else:
         controls += [frame.point(0.8, 0.86), frame.point(0.45, 0.9), frame.point(0.2 + 0.2 * draws[2], 0.75)]
-    path = wander(smooth_curve(np.array(controls)), rng, amplitude_cm=0.15)
+    path = wander(_course(controls), rng, amplitude_cm=0.15)
     radius = (0.3 + 0.25 * draws[3]) * max(_size(scene), 0.6)
     hole = int(len(path) * 0.72)
     strokes: list[_Stroke] = [(path[:hole], 0.06, MU_STRIPE), (path[hole + 2 :], 0.06, MU_STRIPE)]
@@ -136,10 +137,9 @@ def pacemaker(scene: Scene, instance: FindingInstance, side: str | None, rng: np
         [junction + [0.2 * size, 3.6 * size], 0.5 * (junction + chamber), chamber + [0.8 * size, -1.5 * size]],
     ]
     strokes: list[_Stroke] = []
-    for index in range(3):
-        path = wander(smooth_curve(np.array(vein + ends[index])), rng, amplitude_cm=0.12)
-        if index < leads:
-            strokes += [(path, 0.075, MU_METAL), (path[-2:], 0.14, MU_METAL)]
+    for index in range(leads):
+        path = wander(_course(vein + ends[index]), rng, amplitude_cm=0.12)
+        strokes += [(path, 0.075, MU_METAL), (path[-2:], 0.14, MU_METAL)]
         if index == 0 and defibrillator:
             strokes.append((path[-14:-3], 0.2, 0.7 * MU_METAL))
     angle = sign * (draws[4] - 0.5)
@@ -190,16 +190,30 @@ def _paint_tubes(
         inner = stroke_chord(x_cm, y_cm, path, radius * (1 - wall))
         attenuation[window] += MU_PLASTIC * (outer - np.minimum(inner, outer))
         mask[window] |= outer > 0.3 * radius
-    for path, radius, mu in strokes:
-        if len(path) < 2:
-            continue
-        window = _window(scene, path, float(np.max(radius)))
-        chord = stroke_chord(scene.x_cm[window[1]], scene.y_cm[window[0]], path, radius)
-        attenuation[window] += mu * chord
-        mask[window] |= chord > 0.2 * float(chord.max(initial=0.0)) + 1e-6
+    for mu in sorted({stroke[2] for stroke in strokes}):
+        _add_strokes(
+            scene, attenuation, mask, [stroke for stroke in strokes if stroke[2] == mu and len(stroke[0]) > 1]
+        )
     if generator is not None:
         _add_generator(scene, attenuation, mask, *generator)
     return FindingEffect(attenuation, mask)
+
+
+def _add_strokes(scene: Scene, attenuation: np.ndarray, mask: np.ndarray, strokes: list[_Stroke]) -> None:
+    """Strokes of one material, painted together."""
+    points = np.concatenate([path for path, _, _ in strokes])
+    radii = np.concatenate([np.broadcast_to(radius, len(path)) for path, radius, _ in strokes])
+    starts = np.cumsum([0] + [len(path) for path, _, _ in strokes[:-1]])
+    window = _window(scene, points, float(radii.max()))
+    chord = stroke_chord(scene.x_cm[window[1]], scene.y_cm[window[0]], points, radii, starts=starts)
+    attenuation[window] += strokes[0][2] * chord
+    # The fringe of a wire that is widened to a pixel is part of what one sees of it.
+    mask[window] |= chord > 0.2 * _peak_chord(float(radii.min()), scene.pixel_cm)
+
+
+def _peak_chord(radius: float, pixel_cm: float) -> float:
+    wide = max(radius, 0.75 * pixel_cm)
+    return 2 * wide * (radius / wide) ** 2
 
 
 def _add_generator(
@@ -227,6 +241,14 @@ def _window(scene: Scene, path: np.ndarray, radius: float) -> tuple[slice, slice
     margin = radius + 2 * scene.pixel_cm
     low, high = path.min(axis=0) - margin, path.max(axis=0) + margin
     return window_around(scene, (low[0], high[0]), (low[1], high[1]))
+
+
+def _course(controls: list[np.ndarray]) -> np.ndarray:
+    """A curve near the control points without kinks: tubes are stiff."""
+    path = smooth_curve(np.array(controls))
+    stiff = gaussian_filter1d(path, 3.0, axis=0, mode="nearest")
+    ends = np.minimum(np.arange(len(path)), np.arange(len(path))[::-1])[:, None] / 6.0
+    return np.where(ends < 1, path + (stiff - path) * ends, stiff)
 
 
 def _gastric(controls: list[np.ndarray], stomach: np.ndarray, tip: np.ndarray) -> list[np.ndarray]:

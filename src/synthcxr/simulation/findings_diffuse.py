@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from ..ontology import FindingInstance
 from .opacities import lung_noise, lung_presence, lung_web
 from .placement import LungFrame, combine, region_box, resolve_side, severity_level, visible
+from .resampling import blur
 from .scene import SIDES, FindingEffect, Geometry, Scene
 from .strokes import stroke_chord
 from .textures import noise_seed, smoothstep, soft_blob
@@ -110,7 +110,7 @@ def _edema_of_lung(frame: LungFrame, level: float, rng: np.random.Generator) -> 
     haze = frame.mu_fill * depth * inside * (fill + wings)
     texture = frame.mu_fill * depth * inside * (cotton - 1) * (0.3 * fill + 0.9 * wings)
     vessels = frame.scene.vessels[frame.side][frame.window]
-    blurred = gaussian_filter(vessels, 0.45 * child / frame.scene.pixel_cm)
+    blurred = blur(vessels, 0.45 * child / frame.scene.pixel_cm)
     fuzzy = (0.5 + 0.5 * level) * blurred * inside
     lines = _kerley_lines(frame, level, rng) + _cuffs(frame, level, rng)
     return frame.effect(haze + texture + fuzzy + lines, visible(haze))
@@ -119,13 +119,14 @@ def _edema_of_lung(frame: LungFrame, level: float, rng: np.random.Generator) -> 
 def _kerley_lines(frame: LungFrame, level: float, rng: np.random.Generator) -> np.ndarray:
     draws = rng.random((_KERLEY_LINES, 4))
     count = int(2 + 22 * min(level * 1.2, 1.0))
-    points, starts = [], []
-    for index, (height, length, slope, inset) in enumerate(draws[:count]):
-        x, y = frame.point(0.985 - 0.03 * inset, 0.66 + 0.38 * height)
-        span = frame.height_cm / 20.0 * (0.8 + 1.3 * length)
-        starts.append(2 * index)
-        points += [(x, y), (x - frame.sign * span, y + 0.25 * span * (slope - 0.6))]
-    chord = stroke_chord(frame.x_cm, frame.y_cm, np.array(points), 0.055, starts=np.array(starts))
+    height, length, slope, inset = draws[:count].T
+    y = frame.apex_y + (0.66 + 0.38 * height) * frame.height_cm
+    lateral, medial = frame.edges(y)
+    x = lateral + (0.015 + 0.03 * inset) * (medial - lateral)
+    span = frame.height_cm / 20.0 * (0.8 + 1.3 * length)
+    ends = np.stack([x - frame.sign * span, y + 0.25 * span * (slope - 0.6)], axis=1)
+    points = np.stack([np.stack([x, y], axis=1), ends], axis=1).reshape(-1, 2)
+    chord = stroke_chord(frame.x_cm, frame.y_cm, points, 0.055, starts=np.arange(0, 2 * count, 2))
     # A septum is a sheet about a centimetre deep seen on edge, not a thread.
     return (0.05 + 0.07 * level) * chord / 0.11 * frame.extent
 
@@ -133,15 +134,14 @@ def _kerley_lines(frame: LungFrame, level: float, rng: np.random.Generator) -> n
 def _cuffs(frame: LungFrame, level: float, rng: np.random.Generator) -> np.ndarray:
     """Bronchi near the hilum seen on end, their walls thickened: small rings."""
     draws, hilum = rng.random((3, 4)), frame.hilum()
-    total = np.zeros_like(frame.thickness)
-    for first, second, size, strength in draws:
-        radius = 0.28 + 0.16 * size
-        x = hilum[0] + frame.sign * (0.4 + 2.0 * first)
-        turn = np.linspace(0, 2 * np.pi, 13)
-        ring = np.stack([x + radius * np.cos(turn), hilum[1] + 4 * (second - 0.5) + radius * np.sin(turn)], axis=1)
-        chord = stroke_chord(frame.x_cm, frame.y_cm, ring, 0.07 + 0.05 * level)
-        total += (0.3 + 0.9 * strength) * level * chord * frame.scene.mu_soft * 3
-    return total * frame.extent
+    first, second, size, strength = draws.T[:, :, None]
+    turn, radius = np.linspace(0, 2 * np.pi, 13), 0.28 + 0.16 * size
+    x = hilum[0] + frame.sign * (0.4 + 2.0 * first) + radius * np.cos(turn)
+    y = hilum[1] + 4 * (second - 0.5) + radius * np.sin(turn)
+    rings = np.stack([x, y], axis=2).reshape(-1, 2)
+    walls = np.repeat((0.04 + 0.07 * strength) * np.sqrt(0.5 + level), 13)
+    chord = stroke_chord(frame.x_cm, frame.y_cm, rings, walls, starts=np.arange(0, 39, 13))
+    return 2.5 * level * frame.scene.mu_soft * chord * frame.extent
 
 
 def _covid_of_lung(

@@ -102,10 +102,11 @@ def filled(
     """Fill `envelope` with fluid, unevenly, with dark branching airways where enough air is gone for them to show."""
     grain = 1 + 0.09 * lung_noise(frame, rng, 2.6)
     smooth = fill * frame.mu_fill * depth * envelope
-    bronchi = airways(frame, envelope, rng)
+    tree = noise_seed(rng)
     attenuation = smooth * np.clip(grain, 0.2, 1.6)
     np.minimum(attenuation, 0.97 * frame.mu_fill * frame.thickness, out=attenuation)
     if bronchograms:
+        bronchi = airways(frame, envelope, np.random.default_rng(tree))
         attenuation -= np.minimum(frame.scene.mu_soft * fill * bronchi * envelope, 0.6 * attenuation)
     return frame.effect(attenuation, visible(smooth))
 

@@ -54,18 +54,7 @@ def smooth_curve(controls: np.ndarray, *, step_cm: float = 0.4) -> np.ndarray:
     Returns:
         `np.ndarray` of shape `(num_points, 2)`: The curve, both ends included.
     """
-    controls = np.asarray(controls, dtype=np.float64)
-    padded = np.vstack([2 * controls[0] - controls[1], controls, 2 * controls[-1] - controls[-2]])
-    pieces = []
-    for index in range(len(controls) - 1):
-        p0, p1, p2, p3 = padded[index : index + 4]
-        count = max(2, int(np.ceil(np.hypot(*(p2 - p1)) / step_cm)))
-        t = (np.arange(count) / count)[:, None]
-        pieces.append(
-            0.5
-            * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3)
-        )
-    return np.vstack([*pieces, controls[-1:]])
+    return _interpolate(np.ascontiguousarray(controls, dtype=np.float64), float(step_cm))
 
 
 def wander(points: np.ndarray, rng: np.random.Generator, *, amplitude_cm: float) -> np.ndarray:
@@ -122,6 +111,29 @@ def branching_tree(
                 following.append((end, bend + sign * spread * (1 + 0.3 * turn), 0.76 * radius, 0.78 * length))
         branches = following
     return np.array(points), np.array(radii), np.array(starts)
+
+
+@njit(cache=True)
+def _interpolate(controls: np.ndarray, step: float) -> np.ndarray:
+    last = len(controls) - 1
+    counts = np.empty(last, np.int64)
+    for index in range(last):
+        length = np.hypot(controls[index + 1, 0] - controls[index, 0], controls[index + 1, 1] - controls[index, 1])
+        counts[index] = max(2, int(np.ceil(length / step)))
+    out = np.empty((counts.sum() + 1, 2))
+    position = 0
+    for index in range(last):
+        for axis in range(2):
+            p1, p2 = controls[index, axis], controls[index + 1, axis]
+            p0 = controls[index - 1, axis] if index > 0 else 2 * p1 - p2
+            p3 = controls[index + 2, axis] if index + 1 < last else 2 * p2 - p1
+            for k in range(counts[index]):
+                t = k / counts[index]
+                bent = (2 * p0 - 5 * p1 + 4 * p2 - p3) * t * t + (3 * p1 - p0 - 3 * p2 + p3) * t * t * t
+                out[position + k, axis] = 0.5 * (2 * p1 + (p2 - p0) * t + bent)
+        position += counts[index]
+    out[position] = controls[last]
+    return out
 
 
 @njit(cache=True, fastmath=True)

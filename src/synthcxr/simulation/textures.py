@@ -7,6 +7,7 @@ from numba import njit
 
 
 _RIDGED_MEAN = 0.33
+_NOISE_REACH = 2.5  # standard deviations that the noise hardly ever exceeds
 _SUBPIXEL_FADE = 1.5  # octaves shorter than this many pixels vanish, up to twice of it they fade
 
 
@@ -50,7 +51,7 @@ def fractal_noise(
     return _fractal_noise(
         np.ascontiguousarray(x_cm, dtype=np.float64),
         np.ascontiguousarray(y_cm, dtype=np.float64),
-        np.uint32(seed & 0xFFFFFFFF),
+        int(seed),
         float(scale_cm),
         int(octaves),
         float(persistence),
@@ -105,11 +106,19 @@ def soft_blob(
     Returns:
         `np.ndarray` of shape `(height, width)`, float32: 1 inside, 0 outside.
     """
-    distance = elliptic_distance(x_cm, y_cm, centre=centre, radii=radii, angle=angle)
-    if irregularity > 0:
-        scale = 1.1 * min(radii)
-        distance += irregularity * fractal_noise(x_cm, y_cm, seed=seed, scale_cm=scale, octaves=3, persistence=0.4)
-    return smoothstep(distance, 1.0 + softness, 1.0 - softness)
+    out = np.zeros((len(y_cm), len(x_cm)), dtype=np.float32)
+    reach = max(radii) * (1.0 + softness + _NOISE_REACH * irregularity)
+    left, right = np.searchsorted(x_cm, (centre[0] - reach, centre[0] + reach))
+    top, bottom = np.searchsorted(y_cm, (centre[1] - reach, centre[1] + reach))
+    if right - left < 1 or bottom - top < 1:
+        return out
+    x_cm, y_cm = x_cm[left:right], y_cm[top:bottom]
+    scale = 1.1 * min(radii)
+    patch = fractal_noise(x_cm, y_cm, seed=seed, scale_cm=scale, octaves=3, persistence=0.4)
+    centre, radii = (float(centre[0]), float(centre[1])), (float(radii[0]), float(radii[1]))
+    _fray(x_cm, y_cm, centre, radii, float(angle), float(softness), float(irregularity), patch)
+    out[top:bottom, left:right] = patch
+    return out
 
 
 def elliptic_distance(
@@ -150,14 +159,10 @@ def lobed_distance(
     Returns:
         `np.ndarray` of shape `(height, width)`, float32: 1 on the rim.
     """
-    distance = elliptic_distance(x_cm, y_cm, centre=centre, radii=radii, angle=angle)
-    dx = (x_cm - centre[0]).astype(np.float32)[None, :]
-    dy = (y_cm - centre[1]).astype(np.float32)[:, None]
-    direction = np.arctan2(dy, dx)
-    rim = np.ones_like(distance)
-    for index, (amplitude, phase) in enumerate(zip(amplitudes, phases, strict=True)):
-        rim += np.float32(amplitude) * np.cos((index + 2) * direction + np.float32(phase))
-    return distance / np.maximum(rim, 0.2)
+    out = np.empty((len(y_cm), len(x_cm)), dtype=np.float32)
+    centre, radii = (float(centre[0]), float(centre[1])), (float(radii[0]), float(radii[1]))
+    _lobed(x_cm, y_cm, centre, radii, float(angle), amplitudes * np.cos(phases), amplitudes * np.sin(phases), out)
+    return out
 
 
 def sphere_chord(distance: np.ndarray, depth_cm: float) -> np.ndarray:
@@ -165,40 +170,67 @@ def sphere_chord(distance: np.ndarray, depth_cm: float) -> np.ndarray:
     return np.float32(depth_cm) * np.sqrt(np.maximum(1.0 - distance * distance, 0.0))
 
 
-@njit(cache=True, fastmath=True)
-def _hash(ix: int, iy: int, seed: int) -> int:
-    value = np.uint32(ix) * np.uint32(374761393) + np.uint32(iy) * np.uint32(668265263) + seed * np.uint32(2246822519)
-    value = (value ^ (value >> np.uint32(13))) & np.uint32(0xFFFFFFFF)
-    value = np.uint32(value * np.uint32(1274126177))
-    return np.uint32(value ^ (value >> np.uint32(16)))
+@njit(cache=True)
+def _slopes(column0: int, row0: int, seed: int, slopes: np.ndarray) -> None:
+    """Hash the slope `(x, y)` of every node of a patch of the lattice, of which there are eight."""
+    for row in range(slopes.shape[0]):
+        for column in range(slopes.shape[1]):
+            value = np.uint32(column0 + column) * np.uint32(374761393) + np.uint32(row0 + row) * np.uint32(668265263)
+            value = np.uint32(value + np.uint32(seed) * np.uint32(2246822519))
+            value = np.uint32((value ^ (value >> np.uint32(13))) * np.uint32(1274126177))
+            value = value ^ (value >> np.uint32(16))
+            first = 1.0 if value & np.uint32(1) else -1.0
+            second = 0.5 if value & np.uint32(2) else -0.5
+            swapped = (value & np.uint32(4)) != 0
+            slopes[row, column, 0] = second if swapped else first
+            slopes[row, column, 1] = first if swapped else second
 
 
 @njit(cache=True, fastmath=True)
-def _slope(ix: int, iy: int, dx: float, dy: float, seed: int) -> float:
-    # Eight directions are enough once octaves are rotated against each other.
-    turn = _hash(ix, iy, seed) & np.uint32(7)
-    u = dx if turn < 4 else dy
-    v = dy if turn < 4 else dx
-    if turn & np.uint32(1):
-        u = -u
-    return u + (v if turn & np.uint32(2) else -v) * 0.5
+def _add_octave(
+    out: np.ndarray,
+    x_cm: np.ndarray,
+    y_cm: np.ndarray,
+    seed: int,
+    along: tuple[float, float],
+    across: tuple[float, float],
+    gain: float,
+    ridged: int,
+) -> None:
+    # Every octave has its own turn, so that the lattices' directions do not add up.
+    last = x_cm.size - 1
+    low_u = min(x_cm[0] * along[0], x_cm[last] * along[0]) + min(y_cm[0] * along[1], y_cm[-1] * along[1])
+    high_u = max(x_cm[0] * along[0], x_cm[last] * along[0]) + max(y_cm[0] * along[1], y_cm[-1] * along[1])
+    low_v = min(x_cm[0] * across[0], x_cm[last] * across[0]) + min(y_cm[0] * across[1], y_cm[-1] * across[1])
+    high_v = max(x_cm[0] * across[0], x_cm[last] * across[0]) + max(y_cm[0] * across[1], y_cm[-1] * across[1])
+    column0, row0 = int(np.floor(low_u)), int(np.floor(low_v))
+    nodes = np.empty((int(np.floor(high_v)) - row0 + 3, int(np.floor(high_u)) - column0 + 3, 2), np.float32)
+    _slopes(column0, row0, seed, nodes)
+    step_u, step_v = 0.0, 0.0
+    if last > 0:
+        step_u, step_v = along[0] * (x_cm[1] - x_cm[0]), across[0] * (x_cm[1] - x_cm[0])
+    one, gain32, mean = np.float32(1.0), np.float32(gain), np.float32(_RIDGED_MEAN)
+    for row in range(y_cm.size):
+        start_u = x_cm[0] * along[0] + y_cm[row] * along[1] - column0
+        start_v = x_cm[0] * across[0] + y_cm[row] * across[1] - row0
+        for column in range(x_cm.size):
+            u, v = start_u + column * step_u, start_v + column * step_v
+            iu, iv = int(u), int(v)
+            du, dv = np.float32(u - iu), np.float32(v - iv)
+            su = du * du * (np.float32(3.0) - np.float32(2.0) * du)
+            sv = dv * dv * (np.float32(3.0) - np.float32(2.0) * dv)
+            a = nodes[iv, iu, 0] * du + nodes[iv, iu, 1] * dv
+            b = nodes[iv, iu + 1, 0] * (du - one) + nodes[iv, iu + 1, 1] * dv
+            c = nodes[iv + 1, iu, 0] * du + nodes[iv + 1, iu, 1] * (dv - one)
+            d = nodes[iv + 1, iu + 1, 0] * (du - one) + nodes[iv + 1, iu + 1, 1] * (dv - one)
+            upper, lower = a + su * (b - a), c + su * (d - c)
+            value = np.float32(4.2) * (upper + sv * (lower - upper))
+            if ridged:
+                value = max(one - np.float32(1.2) * abs(value), np.float32(0.0)) - mean
+            out[row, column] += gain32 * value
 
 
-@njit(cache=True, fastmath=True)
-def _gradient_noise(x: float, y: float, seed: int) -> float:
-    fx, fy = np.floor(x), np.floor(y)
-    ix, iy = np.int64(fx), np.int64(fy)
-    dx, dy = x - fx, y - fy
-    sx = dx * dx * dx * (dx * (dx * 6.0 - 15.0) + 10.0)
-    sy = dy * dy * dy * (dy * (dy * 6.0 - 15.0) + 10.0)
-    top = _slope(ix, iy, dx, dy, seed)
-    top += sx * (_slope(ix + 1, iy, dx - 1.0, dy, seed) - top)
-    bottom = _slope(ix, iy + 1, dx, dy - 1.0, seed)
-    bottom += sx * (_slope(ix + 1, iy + 1, dx - 1.0, dy - 1.0, seed) - bottom)
-    return 4.2 * (top + sy * (bottom - top))
-
-
-@njit(cache=True, fastmath=True)
+@njit(cache=True)
 def _fractal_noise(
     x_cm: np.ndarray,
     y_cm: np.ndarray,
@@ -222,15 +254,60 @@ def _fractal_noise(
         if fade > 0.0:
             turn = angle + (0.0 if stretch != 1.0 else 0.65 * octave)
             cos, sin = np.cos(turn) / pitch, np.sin(turn) / pitch
-            octave_seed = np.uint32(seed + np.uint32(octave * 7919))
-            for row in range(y_cm.size):
-                for column in range(x_cm.size):
-                    along = (x_cm[column] * cos + y_cm[row] * sin) / stretch
-                    across = y_cm[row] * cos - x_cm[column] * sin
-                    value = _gradient_noise(along, across, octave_seed)
-                    if ridged:
-                        value = max(1.0 - 1.2 * abs(value), 0.0) - _RIDGED_MEAN
-                    out[row, column] += amplitude * fade * value
+            along, across = (cos / stretch, sin / stretch), (-sin, cos)
+            _add_octave(out, x_cm, y_cm, seed + octave * 7919, along, across, amplitude * fade, ridged)
         amplitude *= persistence
-    out /= np.float32(power if ridged else np.sqrt(power))
+    out *= np.float32(1.0 / (power if ridged else np.sqrt(power)))
     return out + np.float32(_RIDGED_MEAN) if ridged else out
+
+
+@njit(cache=True, fastmath=True)
+def _lobed(
+    x_cm: np.ndarray,
+    y_cm: np.ndarray,
+    centre: tuple[float, float],
+    radii: tuple[float, float],
+    angle: float,
+    cosines: np.ndarray,
+    sines: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    cos, sin = np.cos(angle), np.sin(angle)
+    for row in range(y_cm.size):
+        dy = y_cm[row] - centre[1]
+        for column in range(x_cm.size):
+            dx = x_cm[column] - centre[0]
+            along, across = (dx * cos + dy * sin) / radii[0], (dy * cos - dx * sin) / radii[1]
+            reach = np.sqrt(dx * dx + dy * dy) + 1e-9
+            ux, uy = dx / reach, dy / reach
+            # Harmonics by repeated multiplication of the unit vector with itself.
+            hx, hy = ux, uy
+            rim = 1.0
+            for index in range(cosines.size):
+                hx, hy = hx * ux - hy * uy, hx * uy + hy * ux
+                rim += cosines[index] * hx - sines[index] * hy
+            out[row, column] = np.sqrt(along * along + across * across) / max(rim, 0.2)
+
+
+@njit(cache=True, fastmath=True)
+def _fray(
+    x_cm: np.ndarray,
+    y_cm: np.ndarray,
+    centre: tuple[float, float],
+    radii: tuple[float, float],
+    angle: float,
+    softness: float,
+    irregularity: float,
+    noise: np.ndarray,
+) -> None:
+    """Turn noise, in place, into the frayed ellipse."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    high, slope = 1.0 + softness, 0.5 / softness
+    for row in range(y_cm.size):
+        dy = y_cm[row] - centre[1]
+        for column in range(x_cm.size):
+            dx = x_cm[column] - centre[0]
+            along, across = (dx * cos + dy * sin) / radii[0], (dy * cos - dx * sin) / radii[1]
+            distance = np.sqrt(along * along + across * across) + irregularity * noise[row, column]
+            share = min(max((high - distance) * slope, 0.0), 1.0)
+            noise[row, column] = share * share * (3.0 - 2.0 * share)
