@@ -36,7 +36,7 @@ MAX_PIXELS = 40_000_000
 MAX_PHRASE = 300
 DISPLAY_SIZE = 768
 PROMPT_SET = "report"
-WITH_MAP, WITHOUT_MAP = "With map", "Without"
+WITH_MAP, NO_MAP = "Yes", "No"
 USUAL_FINDINGS = (
     *("no_finding", "pleural_effusion", "pneumothorax", "cardiomegaly", "consolidation", "edema"),
     *("atelectasis", "pneumonia", "nodule", "mass", "fracture", "pacemaker"),
@@ -208,7 +208,7 @@ def draw(seen: tuple[Image.Image, list[Line]] | None, name: str, mode: str, opac
         return gr.skip(), ""
     image, lines = seen
     line = next((line for line in lines if line.name == name), lines[0])
-    if mode == WITHOUT_MAP:
+    if mode == NO_MAP:
         return overlay(image, None, opacity), ""
     return overlay(image, line.heat, opacity), map_note(line)
 
@@ -232,15 +232,18 @@ def build_demo(reader: Reader, examples: Sequence[tuple[str, str]]) -> gr.Blocks
         _about(reader)
         seen = gr.State(None)
 
+        def take_example(event: gr.SelectData) -> str:
+            return examples[event.index][0]
+
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         draw_inputs = {"fn": draw, "inputs": [seen, *drawing], "outputs": [picture, note], **quiet}
-        gallery.select(lambda event: examples[event.index][0], None, file, **quiet)
+        gallery.select(take_example, None, file, **quiet)
         file.change(preview, file, [picture, seen, controls, note, scores], api_visibility="private")
         for event in (button.click, words[-1].submit):
             answer = event(
                 partial(read_study, reader), [file, *words], [seen, drawing[0], controls, scores], api_name="read"
             )
-            answer.success(**draw_inputs)
+            answer.success(**draw_inputs).then(None, js=SHOW_PICTURE)
         maps, mode, opacity = drawing
         for event in (maps.input, mode.input, opacity.release):
             event(**draw_inputs)
@@ -251,15 +254,17 @@ def _questions(examples: Sequence[tuple[str, str]]) -> tuple[gr.components.Compo
     """The left column: file, examples, usual findings, other findings, phrase, button."""
     others = [finding for finding in FINDINGS if finding not in USUAL_FINDINGS]
     file = gr.File(
-        label="1. A frontal radiograph: PNG, JPEG or DICOM",
+        label="1. Frontal radiograph: PNG, JPEG, DICOM",
         file_types=[".png", ".jpg", ".jpeg", ".dcm", ".dicom"],
-        height=110,
+        height=140,
     )
+    gr.Markdown("or take a simulated example:", visible=bool(examples))
     gallery = gr.Gallery(
         value=list(examples),
-        label="or a simulated example",
+        show_label=False,
+        container=False,
         columns=6,
-        height=140,
+        height="auto",
         allow_preview=False,
         object_fit="cover",
         format="png",
@@ -279,12 +284,12 @@ def _questions(examples: Sequence[tuple[str, str]]) -> tuple[gr.components.Compo
 def _answers() -> tuple:
     """The right column: picture, controls of the map, its note, scores."""
     picture = gr.Image(
-        label="Radiograph", format="png", type="pil", interactive=False, height=420, elem_id="picture", buttons=[]
+        show_label=False, format="png", type="pil", interactive=False, height=440, elem_id="picture", buttons=[]
     )
     with gr.Row(visible=False) as controls:
         maps = gr.Dropdown([], label="Map of", scale=3, min_width=160, elem_id="map-of")
-        mode = gr.Radio([WITH_MAP, WITHOUT_MAP], value=WITH_MAP, label="Show", scale=3, min_width=180, elem_id="show")
-        opacity = gr.Slider(0.1, 1, value=0.6, step=0.05, label="Opacity", scale=2, min_width=120)
+        mode = gr.Radio([WITH_MAP, NO_MAP], value=WITH_MAP, label="Show map", scale=2, min_width=170, elem_id="show")
+        opacity = gr.Slider(0.1, 1, value=0.6, step=0.05, label="Opacity", scale=3, min_width=190)
     note = gr.Markdown(elem_id="map-note")
     scores = gr.HTML(elem_id="scores", padding=False)
     return picture, controls, (maps, mode, opacity), note, scores
@@ -296,7 +301,12 @@ def serve(demo: gr.Blocks, *, allowed_paths: Sequence[str] = (), **kwargs: objec
         primary_hue="indigo", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
     )
     return demo.launch(
-        theme=theme, css=CSS, max_file_size=MAX_FILE_SIZE, allowed_paths=list(allowed_paths), show_error=True, **kwargs
+        theme=theme,
+        css=CSS,
+        max_file_size=MAX_FILE_SIZE,
+        allowed_paths=list(allowed_paths),
+        footer_links=["api"],
+        **kwargs,
     )
 
 
@@ -334,11 +344,20 @@ def _choices(findings: Sequence[str]) -> list[tuple[str, str]]:
     return [(_title(finding), finding) for finding in findings]
 
 
+# On a phone the answer lies below the button.
+SHOW_PICTURE = "() => document.getElementById('picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 CSS = """
-#banner { position: sticky; top: 0; z-index: 50; }
-#banner div[role=alert] { background: #7f1d1d; color: #fff; font-weight: 600; text-align: center;
-  padding: 8px 12px; border-radius: 8px; }
-#examples .grid-container { grid-auto-rows: 96px; }
+#banner { position: fixed; inset: 0 0 auto 0; z-index: 50; border-radius: 0; }
+#banner .html-container { padding: 0; }
+#banner div[role=alert] { background: #7f1d1d; color: #fff; font-weight: 600; text-align: center; padding: 8px 12px; }
+.gradio-container { padding-top: 32px; }
+#examples, #examples .grid-wrap { min-height: 0; }
+#examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(78px, 1fr)); grid-auto-rows: 1fr; }
+#examples .caption-label { left: 0; right: 0; bottom: 0; max-width: none; padding: 1px 2px; border-radius: 0;
+  font-size: 10px; line-height: 1.3; text-align: center; white-space: normal; }
+#picture, #picture .image-container { background: #000; }
+#picture { scroll-margin: 56px 0 16px; }
+@media (max-width: 640px) { #picture { height: 340px !important; } }
 .scores ul { list-style: none; margin: 0; padding: 0; display: grid; gap: 10px; }
 .scores .name { display: flex; justify-content: space-between; overflow-wrap: anywhere; }
 .scores .track { position: relative; height: 10px; border-radius: 5px; background: var(--border-color-primary);
@@ -348,7 +367,7 @@ CSS = """
 .scores .bar { height: 100%; background: var(--color-accent); }
 .scores .wording, .scores p { font-size: 0.8rem; color: var(--body-text-color-subdued); margin: 2px 0 0; }
 .scores p { margin-top: 12px; }
-#map-note { font-size: 0.8rem; }
+#map-note p { font-size: 0.8rem; color: var(--body-text-color-subdued); }
 """
 
 
