@@ -32,7 +32,7 @@ def endotracheal_tube(
         end = carina + size * np.array([-1.2 - 1.2 * tip, 1.0 + 1.6 * tip])
         controls = [upper, top, carina - [0.1, 1.5 * size], end]
     else:
-        above = {"too_low": 0.2 + 1.0 * tip, "too_high": 7.5 + 2.0 * tip}.get(position, 3.0 + 3.0 * tip) * size
+        above = {"too_low": 0.9 + 0.9 * tip, "too_high": 7.5 + 2.0 * tip}.get(position, 3.0 + 3.0 * tip) * size
         share = min(above / max(carina[1] - top[1], 1.0), 1.6)
         end = carina + (top - carina) * share
         controls = [upper, top, end] if end[1] > top[1] + 1.0 else [upper, end]

@@ -55,8 +55,8 @@ def subcutaneous_emphysema(
 
 
 def _streaks(x_cm: np.ndarray, y_cm: np.ndarray, seed: int, *, angle: float) -> np.ndarray:
-    fibres = fractal_noise(x_cm, y_cm, seed=seed, scale_cm=0.7, octaves=2, stretch=5.0, angle=angle)
-    bubbles = fractal_noise(x_cm, y_cm, seed=seed + 3, scale_cm=0.8, octaves=2)
+    fibres = fractal_noise(x_cm, y_cm, seed=seed, scale_cm=1.0, octaves=2, stretch=5.0, angle=angle)
+    bubbles = fractal_noise(x_cm, y_cm, seed=seed + 3, scale_cm=1.1, octaves=2)
     return np.clip(0.35 + 0.75 * fibres + 0.25 * bubbles, 0.0, 2.0)
 
 
