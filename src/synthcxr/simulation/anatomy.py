@@ -97,8 +97,8 @@ def _position(body: Geometry, acquisition: Acquisition, rng: np.random.Generator
         height *= 0.85 + 0.15 * uniform[2]
     lost = 1 - height / body.lung_height_cm  # low volume: the heart lies flatter, lung is denser, vessels crowd
     child = body.age < CHILD_AGE
-    share = (0.70 + 0.22 * uniform[3]) if child else (0.60 + 0.25 * uniform[3])
-    field = max(2 * body.half_width_cm / share, (height + body.dome_sag_cm * 0.5 + 1) / 0.92)
+    share = (0.70 + 0.22 * uniform[3]) if child else (0.65 + 0.24 * uniform[3])
+    field = max(2 * body.half_width_cm / share, (height + body.dome_sag_cm * 0.5 + 1) / 0.90)
     density = 0.16 * float(np.clip(lost, 0, 0.4))
     supine = acquisition.supine
     return replace(
@@ -122,5 +122,7 @@ def _position(body: Geometry, acquisition: Acquisition, rng: np.random.Generator
         mu_bone=float(np.clip(0.35 + 0.03 * normal[3] + (0.02 if anterior else 0), 0.28, 0.42)),
         field_cm=float(field),
         centre_x_cm=float(field * 0.022 * normal[4] * (1.5 if anterior else 1)),
-        top_y_cm=-float(field * (0.03 + 0.11 * uniform[4])),
+        top_y_cm=-float(
+            min(field * (0.06 + 0.13 * uniform[4]), max(field - height - 0.5 * body.dome_sag_cm, 0.03 * field))
+        ),
     )

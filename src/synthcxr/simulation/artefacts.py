@@ -26,7 +26,7 @@ def add_markers(grey: np.ndarray, acquisition: Acquisition, rng: np.random.Gener
     for letter, odds, x, draws in (("L", 0.70, 0.86, uniform[:4]), ("R", 0.30, 0.08, uniform[4:8])):
         if draws[0] < odds:
             centre = (x + 0.09 * (draws[1] - 0.5), 0.05 + 0.10 * draws[2])
-            _stamp(grey, letter, centre, height=(0.035 + 0.02 * draws[3]), style=int(3.999 * uniform[8]))
+            _stamp(grey, letter, centre, height=(0.032 + 0.02 * draws[3]), style=int(3.999 * uniform[8]))
     if uniform[9] < (0.25 if acquisition.view == "AP" else 0.08):
         words = _WORDS["AP" if acquisition.view == "AP" else "PA"]
         word = words[int(uniform[10] * len(words))]

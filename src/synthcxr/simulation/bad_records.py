@@ -138,7 +138,7 @@ def _tube(
     """Add one tube, hollow as bones are, to `total`."""
     count = len(points)
     buffer[:] = 0
-    breaks = np.zeros(count, np.bool_)
+    breaks = np.array([2] + [0] * (count - 1), np.uint8)
     points = np.ascontiguousarray(points, dtype=np.float64)
     project_tubes(
         buffer, *grid, points, np.full(count, radius), np.full(count, gain), breaks, np.full(count, 0.4), 0.8

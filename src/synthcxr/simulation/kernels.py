@@ -39,7 +39,7 @@ def project_trunk(
             length = 0.0
             if a < edge:
                 u = a / edge
-                under = (y - columns[j, 2]) * 0.16
+                under = (y - columns[j, 2]) * 0.25
                 if under > 0.0:
                     length = thick * np.sqrt(1.0 - u * u * u) * np.sqrt(min(under, 1.0))
             if a < neck_cm and y < 9.0:
@@ -65,7 +65,7 @@ def lung_length(a: float, y: float, lateral: float, medial: float, depth: float,
     u = (a - medial) / (lateral - medial)
     length = depth * np.sqrt(1.0 - u * u * u) * np.sqrt(min((a - medial) * 0.6, 1.0))
     if y > dome:
-        length *= 1.0 - ((y - dome) / recess) ** 0.38
+        length *= 0.55 * (1.0 - np.sqrt((y - dome) / recess)) + 0.45 * max(1.0 - 2.0 * (y - dome), 0.0)
     return length
 
 
@@ -167,15 +167,21 @@ def project_tubes(
         points (`np.ndarray` of shape `(num_points, 2)`): Vertices in cm.
         radii (`np.ndarray` of shape `(num_points,)`): Half widths in cm.
         gains (`np.ndarray` of shape `(num_points,)`): Path length at the axis of a solid tube.
-        breaks (`np.ndarray` of shape `(num_points,)`, bool): Whether a new polyline begins at a vertex.
+        breaks (`np.ndarray` of shape `(num_points,)`, uint8): 1 where a polyline begins that is cut off flat at both ends, 2
+            where one begins that has round ends, else 0.
         hollow (`np.ndarray` of shape `(num_points,)`): Share of the inside that is not bone; 0 for a solid tube.
         wall (`float`): Inner over outer radius.
     """
     height, width = out.shape
     least = 0.75 * pixel
+    flat = False
     for k in range(len(points) - 1):
-        if breaks[k + 1]:
+        if k == 0 or breaks[k] > 0:
+            flat = breaks[k] == 1
+        if breaks[k + 1] > 0:
             continue
+        first = flat and (k == 0 or breaks[k] > 0)
+        last = flat and (k + 2 == len(points) or breaks[k + 2] > 0)
         ax, ay, bx, by = points[k, 0], points[k, 1], points[k + 1, 0], points[k + 1, 1]
         ra, rb = radii[k], radii[k + 1]
         reach = max(ra, rb, least)
@@ -189,7 +195,11 @@ def project_tubes(
             py = y0 + row * pixel - ay
             for column in range(left, right + 1):
                 px = x0 + column * pixel - ax
-                t = min(max((px * ux + py * uy) * norm, 0.0), 1.0)
+                t = (px * ux + py * uy) * norm
+                # A hollow tube's rounded joint would draw a ring; a short overlap closes the bend.
+                if flat and (t < (0.0 if first else -0.1) or t > (1.0 if last else 1.1)):
+                    continue
+                t = min(max(t, 0.0), 1.0)
                 dx, dy = px - t * ux, py - t * uy
                 radius = ra + t * (rb - ra)
                 wide = max(radius, least)

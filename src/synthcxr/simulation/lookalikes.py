@@ -43,7 +43,8 @@ def _add_fat_pads(scene: Scene, rng: np.random.Generator) -> None:
         wide, high = (1.2 + 2.0 * heavy * draw[1]) * size, (1.0 + 1.8 * heavy * draw[2]) * size
         floor = scene.landmarks[f"{side}_cardiophrenic"][1]
         solid = np.array([[edge, floor - 0.3 * high, wide, high, 0.5 * sign, 4.0 * size * (0.4 + draw[3])]])
-        length = np.minimum(solid_length(scene, solid), scene.lung_thickness[side])
+        soft = solid_length(scene, solid) ** 2 / np.float32(solid[0, 5])  # fat has no sharp rim
+        length = np.minimum(soft, scene.lung_thickness[side])
         scene.attenuation += np.float32(0.9 * scene.mu_soft - scene.mu_lung[side]) * length
 
 
@@ -113,9 +114,9 @@ def _add_muscles(scene: Scene, rng: np.random.Generator) -> None:
     y = scene.y_cm[:, None].astype(np.float32)
     distance = (np.abs(scene.x_cm) / width).astype(np.float32)[None, :]
     # The lower edge runs from the armpit down and inwards.
-    edge = np.float32(reach) - np.float32(0.55 * reach) * np.clip(distance - 0.45, 0, 1)
-    under = np.clip((edge - y) * np.float32(0.55), 0, 1)
-    scene.attenuation += np.float32(scene.mu_soft * thick) * np.sqrt(under) * (distance > 0.15) * (scene.body_cm > 2)
+    edge = np.float32(reach) * (1.05 - np.abs(distance - 0.80) * 1.6)
+    under = np.clip((edge - y) * np.float32(0.30), 0, 1)
+    scene.attenuation += np.float32(scene.mu_soft * thick) * under * (scene.body_cm > 2)
 
 
 def _add_skin_fold(scene: Scene, rng: np.random.Generator) -> None:

@@ -18,7 +18,7 @@ def heart_solids(geometry: Geometry) -> np.ndarray:
     half = geometry.cardiothoracic_ratio * geometry.half_width_cm
     shift = mediastinal_shift(geometry) + _axis(geometry, 0.8)
     tilt, offset = geometry.heart_tilt, geometry.heart_offset
-    depth = 0.40 * geometry.body_thickness_cm * (half / (0.46 * geometry.half_width_cm)) ** 0.5
+    depth = 0.50 * geometry.body_thickness_cm * (half / (0.46 * geometry.half_width_cm)) ** 0.5
 
     wide = 0.86 * half
     minor = min(geometry.heart_height, 0.85) * 1.02 * half
@@ -55,10 +55,10 @@ def great_vessel_solids(geometry: Geometry, heart: np.ndarray) -> dict[str, np.n
     top = min(heart[0, 1] - 0.2 * heart[0, 3], 0.62 * height)
     trunk_y = 0.36 * height
     return {
-        "aortic_arch": np.array([[knob_x, 0.205 * height, knob, 1.12 * knob, 0.2, 5.0 * size]]),
+        "aortic_arch": np.array([[knob_x, 0.205 * height, knob, 1.12 * knob, 0.2, 7.0 * size]]),
         "great_vessels": np.array(
             [
-                [axis + shift + 0.35 * trunk_edge, trunk_y, 0.65 * trunk_edge, 0.075 * height, 0.25, 5.0 * size],
+                [axis + shift + 0.35 * trunk_edge, trunk_y, 0.65 * trunk_edge, 0.075 * height, 0.25, 8.0 * size],
                 [
                     axis + shift + 0.5 * size,
                     0.5 * (trunk_y + top) + 0.03 * height,
@@ -67,7 +67,7 @@ def great_vessel_solids(geometry: Geometry, heart: np.ndarray) -> dict[str, np.n
                     -0.20,
                     7.0 * size,
                 ],
-                [axis + shift - 0.3 * size, 0.36 * height, right + 0.1 * size, 0.20 * height, 0.02, 5.0 * size],
+                [axis + shift - 0.3 * size, 0.36 * height, right + 0.1 * size, 0.20 * height, 0.02, 8.5 * size],
             ]
         ),
     }

@@ -30,7 +30,7 @@ def lung_texture(scene: Scene, side: str) -> np.ndarray:
     grain = sample_tile(scene.x_cm, scene.y_cm, offset=(draw[0], draw[1]))
     gravity = 0.06 if scene.geometry.supine else 0.16
     rise = gravity * (np.clip(scene.y_cm / scene.geometry.lung_height_cm, 0, 1) - 0.5)
-    grain *= np.float32(0.08 + 0.05 * draw[2])
+    grain *= np.float32(0.05 + 0.04 * draw[2])
     grain += (1 + rise).astype(np.float32)[:, None]
     return grain
 

@@ -71,43 +71,44 @@ class Scanner:
         gamma (`tuple[float, float]`): Of `Rendition`, as a logarithm.
     """
 
-    log_quanta: tuple[float, float] = (7.7, 0.35)
-    scatter: tuple[float, float] = (0.5, 0.25)
-    focus_cm: tuple[float, float] = (0.03, 0.02)
-    compression: tuple[float, float] = (0.35, 0.15)
-    local_gain: tuple[float, float] = (0.35, 0.25)
-    edge_gain: tuple[float, float] = (0.6, 0.4)
-    lung_level: tuple[float, float] = (0.48, 0.10)
-    dense_level: tuple[float, float] = (0.79, 0.06)
-    gamma: tuple[float, float] = (0.0, 0.15)
+    log_quanta: tuple[float, float] = (7.9, 0.3)
+    scatter: tuple[float, float] = (0.5, 0.2)
+    focus_cm: tuple[float, float] = (0.03, 0.015)
+    compression: tuple[float, float] = (0.36, 0.10)
+    local_gain: tuple[float, float] = (0.40, 0.12)
+    edge_gain: tuple[float, float] = (0.7, 0.2)
+    lung_level: tuple[float, float] = (0.50, 0.08)
+    dense_level: tuple[float, float] = (0.80, 0.05)
+    gamma: tuple[float, float] = (0.0, 0.12)
 
 
 SCANNERS: dict[str, Scanner] = {
     "standard": Scanner(),
     "soft": Scanner(
-        compression=(0.20, 0.10),
-        local_gain=(0.05, 0.1),
-        edge_gain=(0.1, 0.1),
-        focus_cm=(0.06, 0.03),
-        gamma=(0.05, 0.2),
+        compression=(0.25, 0.10),
+        local_gain=(0.15, 0.08),
+        edge_gain=(0.35, 0.12),
+        focus_cm=(0.05, 0.02),
+        gamma=(0.05, 0.15),
     ),
-    "sharp": Scanner(compression=(0.40, 0.12), local_gain=(0.7, 0.3), edge_gain=(1.5, 0.6), focus_cm=(0.015, 0.01)),
-    "compressed": Scanner(compression=(0.62, 0.10), local_gain=(0.8, 0.3), dense_level=(0.74, 0.06)),
+    "sharp": Scanner(local_gain=(0.6, 0.15), edge_gain=(1.2, 0.3), focus_cm=(0.015, 0.01)),
+    "compressed": Scanner(compression=(0.55, 0.08), local_gain=(0.55, 0.15), dense_level=(0.77, 0.05)),
     "portable_crt": Scanner(
-        log_quanta=(7.3, 0.35),
-        scatter=(1.1, 0.35),
-        focus_cm=(0.06, 0.03),
-        lung_level=(0.54, 0.09),
-        dense_level=(0.76, 0.06),
+        log_quanta=(7.5, 0.3),
+        scatter=(1.0, 0.3),
+        focus_cm=(0.05, 0.02),
+        edge_gain=(0.5, 0.2),
+        lung_level=(0.54, 0.08),
+        dense_level=(0.76, 0.05),
     ),
     "vendor_b": Scanner(
-        log_quanta=(8.0, 0.3),
-        compression=(0.50, 0.12),
-        local_gain=(0.5, 0.2),
-        edge_gain=(1.0, 0.4),
-        lung_level=(0.38, 0.09),
-        dense_level=(0.84, 0.05),
-        gamma=(-0.15, 0.15),
+        log_quanta=(8.1, 0.3),
+        compression=(0.48, 0.08),
+        local_gain=(0.5, 0.12),
+        edge_gain=(0.9, 0.25),
+        lung_level=(0.42, 0.08),
+        dense_level=(0.84, 0.04),
+        gamma=(-0.12, 0.12),
     ),
 }
 """Processing profiles by the names that `Acquisition.scanner` may take."""
@@ -129,12 +130,13 @@ def sample_exposure(acquisition: Acquisition, rng: np.random.Generator) -> Expos
     """Draw the exposure of one study; `acquisition.dose` multiplies the photons."""
     profile = scanner_profile(acquisition.scanner)
     normal = rng.standard_normal(6)
-    slope = 0.16 if acquisition.view == "AP" else 0.07
+    portable = acquisition.view == "AP"
+    slope = 0.16 if portable else 0.07
     return Exposure(
         quanta=float(10 ** (profile.log_quanta[0] + profile.log_quanta[1] * normal[0])) * acquisition.dose,
-        scatter=float(np.clip(profile.scatter[0] + profile.scatter[1] * normal[1], 0.1, 1.6)),
+        scatter=float(np.clip(profile.scatter[0] + profile.scatter[1] * normal[1] + 0.3 * portable, 0.1, 1.6)),
         scatter_cm=float(np.clip(3.5 + 0.8 * normal[2], 2, 6)),
-        focus_cm=float(max(profile.focus_cm[0] + profile.focus_cm[1] * normal[3], 0.0)),
+        focus_cm=float(max(profile.focus_cm[0] + profile.focus_cm[1] * normal[3], 0.0)) * (1.6 if portable else 1.0),
         tilt=(float(slope * normal[4]), float(slope * normal[5])),
     )
 
@@ -143,20 +145,23 @@ def sample_rendition(acquisition: Acquisition, rng: np.random.Generator) -> Rend
     """Draw the display settings of one study, independent of what the image shows."""
     profile = scanner_profile(acquisition.scanner)
     normal = rng.standard_normal(7)
+    portable = acquisition.view == "AP"
     drawn = {
         name: getattr(profile, name)[0] + getattr(profile, name)[1] * float(value)
         for name, value in zip(
             ("compression", "local_gain", "edge_gain", "lung_level", "dense_level", "gamma"), normal, strict=False
         )
     }
-    lung = float(np.clip(drawn["lung_level"] + (0.03 if acquisition.view == "AP" else 0.0), 0.2, 0.68))
+    # Portable views are flatter and blurrier: more scatter, no fast grid, breathing patients.
+    lung = float(np.clip(drawn["lung_level"] + (0.05 if portable else 0.0), 0.2, 0.68))
+    rise = 0.5 * (drawn["dense_level"] - lung) + (0.11 if portable else 0.16)
     return Rendition(
         compression=float(np.clip(drawn["compression"], 0.0, 0.8)),
         compression_cm=float(np.clip(2.6 + 0.7 * normal[6], 1.2, 4.5)),
-        local_gain=float(max(drawn["local_gain"], 0.0)),
-        edge_gain=float(max(drawn["edge_gain"], 0.0)),
+        local_gain=float(max(drawn["local_gain"], 0.0)) * (0.75 if portable else 1.0),
+        edge_gain=float(max(drawn["edge_gain"], 0.0)) * (0.75 if portable else 1.0),
         lung_level=lung,
-        dense_level=float(np.clip(0.5 * drawn["dense_level"] + 0.5 * (lung + 0.31), lung + 0.18, 0.93)),
+        dense_level=float(np.clip(lung + rise, lung + 0.15, 0.93)),
         gamma=float(np.exp(drawn["gamma"])),
     )
 

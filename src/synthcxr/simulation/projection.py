@@ -62,11 +62,12 @@ def tube_length(scene: Scene, tubes: list[Bone], *, out: np.ndarray | None = Non
     if not tubes:
         return out
     points = np.concatenate([tube.points for tube in tubes])
-    breaks = np.zeros(len(points), np.bool_)
-    breaks[np.cumsum([len(tube.points) for tube in tubes])[:-1]] = True
+    lengths = [len(tube.points) for tube in tubes]
+    breaks = np.zeros(len(points), np.uint8)
+    breaks[np.cumsum([0, *lengths[:-1]])] = [2 if tube.round_ends else 1 for tube in tubes]
     radii = np.concatenate([tube.radii for tube in tubes])
     gains = np.concatenate([tube.gains for tube in tubes])
-    hollow = np.repeat([tube.hollow for tube in tubes], [len(tube.points) for tube in tubes])
+    hollow = np.repeat([tube.hollow for tube in tubes], lengths)
     x0, y0 = float(scene.x_cm[0]), float(scene.y_cm[0])
     project_tubes(out, x0, y0, scene.pixel_cm, points, radii, gains, breaks, hollow, 0.80)
     return out
@@ -236,6 +237,6 @@ def _project_vertebrae(scene: Scene, rng: np.random.Generator, bone: np.ndarray)
     geometry = scene.geometry
     axis, half_width, number = vertebrae(geometry, scene.y_cm, rng)
     scene.spine_edge = half_width
-    gain = 0.72 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.6
+    gain = 0.52 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.6
     lever = 0.28 * geometry.body_thickness_cm * float(np.sin(geometry.rotation))
     project_spine(scene.x_cm, scene.y_cm, axis, half_width, number, lever, gain, bone)

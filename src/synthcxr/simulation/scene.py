@@ -123,12 +123,14 @@ class Bone:
         radii (`np.ndarray` of shape `(num_points,)`): Half the visible width.
         gains (`np.ndarray` of shape `(num_points,)`): Path length in cm on the axis, were the tube solid.
         hollow (`float`): Share of the inside that is marrow.
+        round_ends (`bool`): Whether the tube ends in half spheres, not cut off flat.
     """
 
     points: np.ndarray
     radii: np.ndarray
     gains: np.ndarray
     hollow: float = 0.72
+    round_ends: bool = False
 
 
 @dataclass

@@ -15,6 +15,7 @@ NUM_ANTERIOR = 8  # lower ribs end in cartilage before they come round to the fr
 
 _RIB_ANGLE = np.radians(np.linspace(1, 152, RIB_POINTS))
 _TURN = np.degrees(_RIB_ANGLE) / 90  # 1 at the side of the chest
+_RIB_GAINS = np.array([0.65, 0.9, 1, 1, 1, 1, 1, 1, 0.9, 0.7, 0.45])
 _SHARE = np.linspace(0, 1, 22)
 _ARC_SHARE = np.linspace(0, 1, 9)[:, None]
 
@@ -38,7 +39,7 @@ def trace_ribs(geometry: Geometry, rng: np.random.Generator) -> dict[tuple[str, 
     index = np.arange(NUM_RIBS)[None, :, None]
     angle, turn = _RIB_ANGLE[None, None, :], _TURN[None, None, :]
     start = -0.035 * height + pitch * index + 0.06 * pitch * normal[..., None]
-    steep = np.clip(0.42 + 0.11 * index, 0, 1.0)
+    steep = np.clip(0.42 + 0.10 * index, 0, 1.2)
     # Up a little at the neck of the rib, then down to the side and on, steeper, to the front.
     descent = drop * steep * (np.minimum(turn, 1) ** 1.7 - 0.10 * np.sin(np.pi * np.minimum(turn * 1.6, 1)))
     descent = descent + drop * (1.05 + 0.3 * uniform[2]) * np.clip(turn - 1, 0, 1) * np.clip(
@@ -81,13 +82,14 @@ def rib_bones(
     step = np.gradient(lines, axis=1)
     flat = np.hypot(step[..., 0], step[..., 1]) + 1e-6
     # A ray along a rib at the side of the chest meets more of it; the cap avoids beads there.
-    oblique = np.minimum(np.sqrt(flat**2 + step[..., 2] ** 2) / flat, 1.45)
+    oblique = np.minimum(np.sqrt(flat**2 + step[..., 2] ** 2) / flat, 1.3)
     # Seen from its edge a rib is thinner than it is high.
     upright = np.abs(step[..., 1]) / flat
     widths = rib_radius(geometry) * (1 - 0.42 * upright**2)
     widths[:, :3] *= (1.25, 1.1, 1.02)
-    gains = 1.05 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.5 * oblique
+    gains = 0.80 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.5 * oblique
     gains[:, :4] *= (0.35, 0.5, 0.75, 0.9)  # heads of ribs are small, and the spine hides them
+    gains *= np.tile(_RIB_GAINS, 2)[:, None]
     front = slice(LATERAL_POINT, RIB_POINTS - 1)
     fade = np.linspace(0.85, 0.50, RIB_POINTS - 1 - LATERAL_POINT)
     posterior, anterior = {}, {}
@@ -114,7 +116,7 @@ def clavicle(geometry: Geometry, side: str, rng: np.random.Generator) -> Bone:
     sign = -1.0 if side == "right" else 1.0
     line = turn_about_axis(np.column_stack([sign * x, y, depth]), geometry)
     radius = (0.60 + 0.25 * np.exp(-share / 0.06) + 0.30 * np.clip(share - 0.8, 0, 1)) * size
-    gain = 1.5 * geometry.bone_gain * size**0.6 * (1 - 0.35 * np.clip(share - 0.75, 0, 1) / 0.25)
+    gain = 1.15 * geometry.bone_gain * size**0.6 * (1 - 0.35 * np.clip(share - 0.75, 0, 1) / 0.25)
     return Bone(line[:, :2], radius, gain * np.ones(22), 0.70)
 
 
@@ -174,7 +176,7 @@ def humerus(geometry: Geometry, side: str, rng: np.random.Generator) -> list[Bon
     ball = np.array([head, head + [0.01, 0.01]])
     return [
         Bone(shaft, np.full(6, 1.15 * size), np.full(6, 1.5 * mineral), 0.78),
-        Bone(ball, np.full(2, 2.3 * size), np.full(2, 1.5 * mineral), 0.72),
+        Bone(ball, np.full(2, 2.3 * size), np.full(2, 1.5 * mineral), 0.72, round_ends=True),
     ]
 
 

@@ -12,15 +12,15 @@ def add_arms(scene: Scene) -> None:
     """Raise `scene.body_cm` to the length of the rays in the upper arms, which hang beside the chest."""
     geometry = scene.geometry
     width, size = geometry.half_width_cm, geometry.half_width_cm / 13.8
-    radius = (4.0 + 0.14 * (geometry.body_mass_index - 24) + (0.4 if geometry.sex == "male" else 0)) * size**0.9
+    radius = (4.7 + 0.15 * (geometry.body_mass_index - 24) + (0.4 if geometry.sex == "male" else 0)) * size**0.9
     radius = max(radius, 1.8)
     edge = width + geometry.wall_cm
     abduction = (1.0 if geometry.view == "AP" else 3.5) * size
     for sign in (-1.0, 1.0):
         shoulder = (sign * (1.26 * width + 0.2 * radius), 0.12 * geometry.lung_height_cm + 1.0)
-        elbow = (sign * (edge + 0.9 * radius + abduction), 30 * size)
+        elbow = (sign * (edge + 0.9 * radius + abduction) + sign * 4 * size, 42 * size)
         points = np.array([shoulder, elbow])
-        breaks = np.zeros(2, np.bool_)
+        breaks = np.array([2, 0], np.uint8)
         radii = np.array([1.05 * radius, 0.9 * radius])
         project_tubes(
             scene.body_cm,
@@ -29,7 +29,7 @@ def add_arms(scene: Scene) -> None:
             scene.pixel_cm,
             points,
             radii,
-            1.9 * radii,
+            2.3 * radii,
             breaks,
             np.zeros(2),
             0.8,
@@ -43,13 +43,13 @@ def add_breasts(scene: Scene) -> None:
         return
     width, height = geometry.half_width_cm, geometry.lung_height_cm
     full = min(geometry.breast_cm, 7.0)
-    wide = (0.40 + 0.02 * full) * width
-    high = (0.24 + 0.012 * full) * height
+    wide = (0.46 + 0.025 * full) * width
+    high = (0.26 + 0.015 * full) * height
     low = (0.70 + 0.025 * full) * height * (0.96 if geometry.supine else 1.0)
     thick = full * (0.7 if geometry.supine else 1.0)
     spread = 0.06 * width if geometry.supine else 0.0
     for sign in (-1.0, 1.0):
-        centre = sign * ((0.53 * width) + spread)
+        centre = sign * (0.60 * width + spread)
         columns = np.flatnonzero(np.abs(scene.x_cm - centre) < wide)
         rows = np.flatnonzero((scene.y_cm > low - 1.6 * high) & (scene.y_cm < low + high))
         if not len(columns) or not len(rows):

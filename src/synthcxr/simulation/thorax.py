@@ -133,7 +133,7 @@ def _body_depth(geometry: Geometry, y_cm: np.ndarray) -> np.ndarray:
     chest = np.clip((y_cm + 0.1 * height) / (0.55 * height), 0, 1)
     belly = np.clip((y_cm - 0.75 * height) / (0.45 * height), 0, 1)
     belly = belly * belly * (3 - 2 * belly)
-    return geometry.body_thickness_cm * (0.60 + 0.40 * chest * (2 - chest)) * (1 + (geometry.abdomen_gain - 1) * belly)
+    return geometry.body_thickness_cm * (0.80 + 0.20 * chest * (2 - chest)) * (1 + (geometry.abdomen_gain - 1) * belly)
 
 
 def _body_edge(geometry: Geometry, y_cm: np.ndarray) -> np.ndarray:

@@ -10,9 +10,9 @@ from .scene import SIDES, Geometry
 from .thorax import chest_wall, costophrenic_height, dome_height, mediastinal_shift, midline
 
 
-NUM_LEAVES = 170
-LEAF_RADIUS_CM = 0.10
-SHEATH = 1.5  # bronchus and connective tissue run along with every vessel
+NUM_LEAVES = 220
+LEAF_RADIUS_CM = 0.078
+SHEATH = 2.0  # bronchus and connective tissue run along with every vessel
 RADIUS_EXPONENT = 1 / 2.6  # Murray's law says 1/3; large arteries of the lung widen faster
 
 
@@ -126,8 +126,8 @@ def _bend(
     points = np.stack([starts, middle, ends], axis=1)[:, :, :2].reshape(-1, 2)
     taper = np.where(fed > 1, 0.92, 0.45)
     widths = np.column_stack([radii, radii * (1 + taper) / 2, radii * taper]).reshape(-1)
-    breaks = np.zeros(len(points), np.bool_)
-    breaks[::3] = True
+    breaks = np.zeros(len(points), np.uint8)
+    breaks[::3] = 2
     return np.ascontiguousarray(points), widths, breaks
 
 
