@@ -109,9 +109,9 @@ def _edema_of_lung(frame: LungFrame, level: float, rng: np.random.Generator) -> 
     depth = np.minimum(frame.thickness, 9.0 * child)
     haze = frame.mu_fill * depth * inside * (fill + wings)
     texture = frame.mu_fill * depth * inside * (cotton - 1) * (0.3 * fill + 0.9 * wings)
-    vessels = frame.scene.vessels[frame.side][frame.window]
+    vessels = frame.vessels
     blurred = blur(vessels, 0.45 * child / frame.scene.pixel_cm)
-    fuzzy = (0.5 + 0.5 * level) * blurred * inside
+    fuzzy = ((0.5 + 0.6 * level) * blurred - 0.4 * level * vessels) * inside
     lines = _kerley_lines(frame, level, rng) + _cuffs(frame, level, rng)
     return frame.effect(haze + texture + fuzzy + lines, visible(haze))
 

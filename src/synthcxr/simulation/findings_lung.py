@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..ontology import FindingInstance
-from .opacities import airways, filled, lobe_envelope, lung_blob, lung_noise, lung_presence, lung_web, patches
+from .opacities import LOBES, airways, filled, lobe_envelope, lung_blob, lung_noise, lung_presence, lung_web, patches
 from .placement import LungFrame, region_box, region_stem, resolve_side, severity_level, visible
 from .scene import FindingEffect, Scene
 from .textures import noise_seed, smoothstep
-
-
-_LOBES = ("upper_lobe", "middle_lobe", "lower_lobe")
 
 
 def consolidation(
@@ -22,8 +19,8 @@ def consolidation(
     level = severity_level(instance, rng)
     lobe = _lobe(instance, rng)
     kind = rng.random()
-    if (kind < 0.45 and instance.size_cm is None) or region_stem(instance.region) in _LOBES:
-        envelope, depth = _lobar(frame, lobe, level, rng)
+    if instance.size_cm is None and lobe is not None and (kind < 0.45 or region_stem(instance.region) in LOBES):
+        envelope, depth = _lobar(frame, instance, lobe, level, rng)
     elif kind < 0.8 or instance.size_cm is not None:
         envelope, depth = patches(frame, instance, level, rng, count=1 + int(3 * level))
     else:
@@ -38,8 +35,8 @@ def pneumonia(scene: Scene, instance: FindingInstance, side: str | None, rng: np
     level = severity_level(instance, rng)
     lobe = _lobe(instance, rng)
     lobar = rng.random() < 0.33
-    if lobar and instance.size_cm is None:
-        envelope, depth = _lobar(frame, lobe, level, rng)
+    if lobar and lobe is not None and instance.size_cm is None:
+        envelope, depth = _lobar(frame, instance, lobe, level, rng)
     else:
         envelope, depth = patches(frame, instance, level, rng, count=1 + int(4 * level), softness=0.6)
     streaks = _peribronchial_streaks(frame, envelope, 0.03 + 0.05 * level, rng)
@@ -59,20 +56,23 @@ def infiltration(scene: Scene, instance: FindingInstance, side: str | None, rng:
     return frame.effect(haze + lines, visible(haze + 0.25 * envelope * (0.05 + 0.13 * level)))
 
 
-def _lobe(instance: FindingInstance, rng: np.random.Generator) -> str:
-    stem, choice = region_stem(instance.region), rng.choice(3, p=(0.32, 0.2, 0.48))
-    if stem in _LOBES:
+def _lobe(instance: FindingInstance, rng: np.random.Generator) -> str | None:
+    """The lobe that the region stands for; none for a zone that no lobe fills. One draw."""
+    stem, choice = region_stem(instance.region), rng.random()
+    if stem in LOBES:
         return stem
     if stem in ("upper_zone", "apex"):
         return "upper_lobe"
     if stem in ("lower_zone", "base", "costophrenic_angle", "hemidiaphragm"):
-        return "lower_lobe"
-    return _LOBES[choice]
+        return "lower_lobe" if choice < 0.75 else "middle_lobe"
+    return None if stem == "mid_zone" else LOBES[int(3 * choice)]
 
 
-def _lobar(frame: LungFrame, lobe: str, level: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _lobar(
+    frame: LungFrame, instance: FindingInstance, lobe: str, level: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     envelope = lobe_envelope(frame, lobe, rng)
-    u0, u1, v0, v1 = region_box(lobe)
+    u0, u1, v0, v1 = region_box(instance.region, lobe)
     # A small one fills a segment of the lobe only.
     centre = frame.point(rng.uniform(u0, u1), rng.uniform(v0 + 0.05, v1))
     radius = (0.22 + 0.75 * level) * 0.5 * frame.height_cm

@@ -34,10 +34,12 @@ def pleural_effusion(
     level = severity_level(instance, rng)
     lying = 1.0 if scene.geometry.supine else (0.45 * rng.random() if scene.geometry.view == "AP" else 0.0)
     upright = _meniscus(frame, level, rng, haze_cm=1.2 + 3.0 * lying)
-    veil = _veil(frame, level, rng)
-    fluid = np.minimum((1 - 0.75 * lying) * upright * frame.thickness + lying * veil, frame.thickness)
-    attenuation = frame.mu_fill * fluid
-    seen = visible(attenuation)
+    veil, rim = _veil(frame, level, rng)
+    # What the report places in the angle must be seen there, lying or not.
+    drained = 0.35 if region_stem(instance.region) == "costophrenic_angle" else 0.75
+    fluid = np.minimum((1 - drained * lying) * upright * frame.thickness + lying * veil, frame.thickness)
+    attenuation = frame.flood(np.minimum(fluid + lying * rim, frame.thickness))
+    seen = visible(frame.mu_fill * fluid, floor=0.05, share=0.3)
     # Fluid behind the dome is there, but nobody can tell it from the abdomen.
     floor_y = scene.landmarks[f"{frame.side}_costophrenic"][1] + 0.06 * frame.height_cm
     return frame.effect(attenuation, seen & (frame.y_cm[:, None] < floor_y))
@@ -60,9 +62,9 @@ def pneumothorax(scene: Scene, instance: FindingInstance, side: str | None, rng:
     """
     frame = LungFrame(scene, resolve_side(instance, side, rng))
     level = severity_level(instance, rng)
-    if scene.geometry.supine and level < 0.8:
+    if scene.geometry.supine and level < 0.8 and region_stem(instance.region) != "apex":
         return _deep_sulcus(frame, level, rng)
-    shrink, strength = _shrinkage(frame, level, rng), rng.uniform(0.09, 0.15)
+    shrink, strength = _shrinkage(frame, level, rng), rng.uniform(0.11, 0.19)
     inner, outer = _retract(frame, shrink)
     line = strength * _pleural_line(frame, shrink)
     return frame.effect(inner + line, outer | (line > 0.4 * strength))
@@ -91,6 +93,8 @@ def pleural_thickening(
         apical = region_stem(instance.region) in ("apex", "upper_zone", "upper_lobe")
     width = (0.25 + 1.0 * level) * frame.height_cm / 20.0
     centre, half = rng.uniform(0.5, 0.8), 0.14 + 0.3 * level
+    if region_stem(instance.region) == "costophrenic_angle":
+        centre, half = 0.98, 0.6 * half
     noise = fractal_noise(frame.x_cm, frame.y_cm, seed=noise_seed(rng), scale_cm=4.0, octaves=2, persistence=0.35)
     inset = _inset(frame)
     if apical:
@@ -120,13 +124,14 @@ def _meniscus(frame: LungFrame, level: float, rng: np.random.Generator, *, haze_
     return smoothstep(frame.y_cm[:, None] - surface, -0.25 * child, haze_cm * child * (0.6 + level))
 
 
-def _veil(frame: LungFrame, level: float, rng: np.random.Generator) -> np.ndarray:
+def _veil(frame: LungFrame, level: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Depth in cm of the layer behind the lung, and of the rim that it forms along the wall and over the apex."""
     depth = (0.6 + 5.2 * level**1.3) * frame.height_cm / 18.0
     top, cap = rng.uniform(-0.1, 0.3) - 0.5 * level, rng.uniform(0.0, 1.2)
     layer = depth * (0.1 + 0.9 * smoothstep(frame.v, top, 1.0))
     layer = layer * (0.8 + 0.2 * smoothstep(frame.u, 0.0, 1.0))
     rim = smoothstep(_inset(frame), 0.9 * cap * level + 0.05, 0.0) * (level > 0.5)
-    return np.minimum(layer + 3.0 * rim, frame.thickness)
+    return np.minimum(layer, frame.thickness), 2.5 * rim
 
 
 def _shrinkage(frame: LungFrame, level: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -147,6 +152,7 @@ def _radial_scale(
     towards = (lateral * np.sin(tilt) + up * np.cos(tilt)) / distance
     # The base keeps to its dome, so the lung does not move straight down.
     weight = ((1 + towards) / 2) ** sharp * smoothstep(-up / distance, 0.97, 0.45)
+    weight = weight * smoothstep(lateral / distance, -0.35, -0.05)  # nor off the mediastinum
     turn = np.arctan2(lateral, up)
     return 1 - amount * weight * (1 + 0.07 * wave[1] * np.sin(3 * turn + 6.28 * wave[0]))
 
@@ -157,7 +163,7 @@ def _retract(frame: LungFrame, shrink: tuple[np.ndarray, np.ndarray, np.ndarray]
     rows = (source_y - frame.y_cm[0]) / pixel
     columns = (source_x - frame.x_cm[0]) / pixel
     coordinates = np.stack(np.broadcast_arrays(rows, columns))
-    vessels = frame.scene.vessels[frame.side][frame.window]
+    vessels = frame.vessels
     thickness = map_coordinates(frame.thickness, coordinates, order=1, cval=0.0)
     moved_vessels = map_coordinates(vessels, coordinates, order=1, cval=0.0)
     mu = frame.scene.mu_lung[frame.side]
@@ -166,7 +172,8 @@ def _retract(frame: LungFrame, shrink: tuple[np.ndarray, np.ndarray, np.ndarray]
     attenuation = mu * (kept - frame.thickness) + moved_vessels - vessels
     lost = (thickness < 0.4 * frame.thickness) & (frame.thickness > 0.4)
     # Near the mediastinum and the dome the outlines coincide and differ by interpolation alone.
-    return attenuation.astype(np.float32), lost & (scale < 0.985)
+    gap = (1 - scale) * np.hypot(source_x - frame.hilum()[0], source_y - frame.hilum()[1])
+    return attenuation.astype(np.float32), lost & (gap > 0.15)
 
 
 def _pleural_line(frame: LungFrame, shrink: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from ..ontology import FindingInstance
-from .opacities import lobe_envelope, lung_noise, lung_presence
-from .placement import SIGN, LungFrame, combine, region_box, region_stem, resolve_side, severity_level, visible
+from .opacities import LOBES, lobe_envelope, lung_noise, lung_presence
+from .placement import SIGN, LungFrame, combine, place, region_box, region_stem, resolve_side, severity_level, visible
 from .scene import SIDES, FindingEffect, Geometry, Scene
 from .strokes import stroke_chord
 from .textures import noise_seed, smoothstep, soft_blob
@@ -24,14 +25,14 @@ def atelectasis(scene: Scene, instance: FindingInstance, side: str | None, rng: 
     kind, seed = rng.random(), int(rng.integers(0, 2**63 - 1))
     stream = np.random.default_rng(seed)
     stem = region_stem(instance.region)
-    if level > 0.5 and kind < 0.55:
-        collapse = _upper_collapse if stem in ("upper_lobe", "upper_zone", "apex") else _lower_collapse
+    collapse = _collapse_of(stem)
+    if collapse is not None and level > 0.5 and kind < (0.85 if stem in LOBES else 0.5):
         attenuation = collapse(frame, level, stream)
         return frame.effect(attenuation, visible(attenuation))
     plates = _plates(frame, instance, level, stream)
     if kind > 0.75 and level < 0.5:
         return frame.effect(plates, visible(plates))
-    haze = _crowded_base(frame, level, stream) if stem in _BASAL else np.zeros_like(plates)
+    haze = _crowded_base(frame, level, stream) if stem in _BASAL else _crowded_patch(frame, instance, level, stream)
     return frame.effect(plates + haze, visible(plates) | visible(haze, floor=0.06))
 
 
@@ -55,7 +56,7 @@ def emphysema(scene: Scene, instance: FindingInstance, side: str | None, rng: np
     for each in SIDES:
         seed = int(rng.integers(0, 2**63 - 1))
         if side in (None, each):
-            effects.append(_emphysema_of_lung(LungFrame(scene, each), level, np.random.default_rng(seed)))
+            effects.append(_emphysema_of_lung(LungFrame(scene, each), instance, level, np.random.default_rng(seed)))
     return combine(*effects)
 
 
@@ -110,19 +111,19 @@ def _plates(frame: LungFrame, instance: FindingInstance, level: float, rng: np.r
     points, radii, starts = [], [], []
     for where, height, length, slope, bend, width in draws[: 1 + int(2.6 * level)]:
         x, y = frame.point(0.2 + 0.45 * where, v0 + height * (v1 - v0))
-        span = child * (2.0 + 2.2 * length + 2.5 * level)
+        span = child * (2.6 + 2.6 * length + 3.0 * level)
         angle = frame.sign * (0.55 * slope - 0.2)
-        radius = child * (0.14 + 0.14 * width + 0.16 * level)
+        radius = child * (0.12 + 0.1 * width + 0.12 * level)
         starts.append(len(points))
         for step in np.linspace(-0.5, 0.5, 9):
-            sag = 0.35 * span * (bend - 0.4) * (0.25 - step * step)
+            sag = 0.7 * span * (bend - 0.45) * (0.25 - step * step)
             points.append((x + span * step * np.cos(angle), y + span * step * np.sin(angle) + sag))
             radii.append(radius * (1.0 - 1.4 * step * step))
     chord = stroke_chord(frame.x_cm, frame.y_cm, np.array(points), np.array(radii), starts=np.array(starts))
     # A plate is seen on edge: it is several centimetres deep, more or less in the beam's direction.
-    depth = np.minimum(frame.thickness, (1.6 + 4.5 * level) * child)
-    fuzzy = np.clip(0.85 + 0.3 * lung_noise(frame, rng, 1.5), 0.3, 1.3)
-    return frame.mu_fill * depth * fuzzy * np.minimum(chord / (2 * child * (0.21 + 0.16 * level)), 1.0)
+    depth = np.minimum(frame.thickness, (1.1 + 3.2 * level) * child)
+    fuzzy = np.clip(0.8 + 0.35 * lung_noise(frame, rng, 1.8), 0.15, 1.4)
+    return frame.mu_fill * depth * fuzzy * np.minimum(chord / (2 * child * (0.2 + 0.12 * level)), 1.2)
 
 
 def _crowded_base(frame: LungFrame, level: float, rng: np.random.Generator) -> np.ndarray:
@@ -131,6 +132,24 @@ def _crowded_base(frame: LungFrame, level: float, rng: np.random.Generator) -> n
     zone = smoothstep(frame.v + wave + lean * (frame.u - 0.5), top, top + 0.28) * lung_presence(frame)
     grain = np.clip(1 + 0.12 * lung_noise(frame, rng, 2.2), 0.3, 1.7)
     return (0.08 + 0.55 * level) * frame.mu_fill * zone * grain * np.minimum(frame.thickness, 6.0)
+
+
+def _crowded_patch(frame: LungFrame, instance: FindingInstance, level: float, rng: np.random.Generator) -> np.ndarray:
+    """A subsegment without air: an oblong haze that points to the hilum."""
+    x, y = place(frame, instance.region, rng, fallback="mid_zone")
+    hilum, long, wide = frame.hilum(), rng.uniform(1.8, 3.0), rng.uniform(0.5, 0.9)
+    size = frame.height_cm / 20.0 * (0.8 + 0.8 * level)
+    blob = soft_blob(
+        frame.x_cm,
+        frame.y_cm,
+        centre=(x, y),
+        radii=(long * size, wide * size),
+        angle=float(np.arctan2(y - hilum[1], x - hilum[0])),
+        softness=0.6,
+        irregularity=0.15,
+        seed=noise_seed(rng),
+    )
+    return (0.15 + 0.6 * level) * frame.mu_fill * blob * lung_presence(frame) * np.minimum(frame.thickness, 3.5)
 
 
 def _lower_collapse(frame: LungFrame, level: float, rng: np.random.Generator) -> np.ndarray:
@@ -160,12 +179,33 @@ def _upper_collapse(frame: LungFrame, level: float, rng: np.random.Generator) ->
     return (0.35 + 0.6 * level) * frame.mu_fill * envelope * grain * np.minimum(frame.thickness, 8.0)
 
 
-def _emphysema_of_lung(frame: LungFrame, level: float, rng: np.random.Generator) -> FindingEffect:
+def _middle_collapse(frame: LungFrame, level: float, rng: np.random.Generator) -> np.ndarray:
+    """The middle lobe, or the lingula, folds to a wedge that blurs the border of the heart."""
+    centre, half, reach = rng.uniform(0.68, 0.78), rng.uniform(0.08, 0.14), rng.uniform(0.5, 0.8)
+    offset = np.abs(frame.v + 0.1 * frame.u - centre) + 0.015 * lung_noise(frame, rng, 4.0)
+    band = smoothstep(offset, half + 0.06, half - 0.04) * smoothstep(frame.u, reach, 0.0)
+    return (0.3 + 0.6 * level) * frame.mu_fill * band * lung_presence(frame) * np.minimum(frame.thickness, 7.0)
+
+
+def _collapse_of(stem: str | None) -> Callable[[LungFrame, float, np.random.Generator], np.ndarray] | None:
+    """How the lobe of a region collapses; a mid zone holds none."""
+    if stem in ("upper_lobe", "upper_zone", "apex"):
+        return _upper_collapse
+    if stem == "middle_lobe":
+        return _middle_collapse
+    return None if stem == "mid_zone" else _lower_collapse
+
+
+def _emphysema_of_lung(
+    frame: LungFrame, instance: FindingInstance, level: float, rng: np.random.Generator
+) -> FindingEffect:
     scene, high = frame.scene, rng.random() < 0.75
+    if region_stem(instance.region) == "upper_zone":
+        high = True
     patchy = 0.6 + 0.35 * lung_noise(frame, rng, 4.0)
     zone = smoothstep(frame.v, 0.85, 0.2) if high else smoothstep(frame.v, 0.25, 0.8)
     lost = np.clip((0.1 + 0.5 * level) * (0.45 + 0.55 * zone) * patchy, 0, 0.85) * lung_presence(frame)
-    vessels = scene.vessels[frame.side][frame.window]
+    vessels = frame.vessels
     mu = scene.mu_lung[frame.side]
     bullae, rings = np.zeros_like(frame.thickness), np.zeros_like(frame.thickness)
     draws, seeds = rng.random((5, 4)), [noise_seed(rng) for _ in range(5)]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from ..ontology import FindingInstance
-from .placement import LungFrame, place, visible
+from .placement import LungFrame, place, region_box, visible
 from .scene import FindingEffect
 from .strokes import branching_tree, stroke_chord
 from .textures import fractal_noise, noise_seed, smoothstep, soft_blob
+
+
+LOBES = ("upper_lobe", "middle_lobe", "lower_lobe")
 
 
 def lobe_envelope(frame: LungFrame, lobe: str, rng: np.random.Generator) -> np.ndarray:
@@ -87,7 +90,9 @@ def patches(
             seed=seeds[index],
         )
         depth = max(depth, 2.2 * radius)
-    return (1 - clear) * lung_presence(frame), np.minimum(frame.thickness, depth)
+    _, _, v0, v1 = region_box(instance.region)
+    zone = smoothstep(frame.v, v0 - 0.16, v0 - 0.02) * smoothstep(frame.v, v1 + 0.16, v1 + 0.02)
+    return (1 - clear) * zone * lung_presence(frame), np.minimum(frame.thickness, depth)
 
 
 def filled(
@@ -103,11 +108,10 @@ def filled(
     grain = 1 + 0.09 * lung_noise(frame, rng, 2.6)
     smooth = fill * frame.mu_fill * depth * envelope
     tree = noise_seed(rng)
-    attenuation = smooth * np.clip(grain, 0.2, 1.6)
-    np.minimum(attenuation, 0.97 * frame.mu_fill * frame.thickness, out=attenuation)
+    attenuation = frame.flood(np.minimum(fill * depth * envelope * grain, 0.97 * frame.thickness))
     if bronchograms:
         bronchi = airways(frame, envelope, np.random.default_rng(tree))
-        attenuation -= np.minimum(frame.scene.mu_soft * fill * bronchi * envelope, 0.6 * attenuation)
+        attenuation -= np.minimum(frame.scene.mu_soft * fill * bronchi * envelope, 0.6 * smooth)
     return frame.effect(attenuation, visible(smooth))
 
 

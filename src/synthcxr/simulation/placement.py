@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import label
 
 from ..ontology import REGIONS, FindingInstance
 from .scene import FindingEffect, Scene
@@ -15,6 +16,7 @@ _LEVELS = {"subtle": 0.1, "mild": 0.37, "moderate": 0.65, "severe": 0.95}
 _LEVEL_JITTER = 0.09
 _VISIBLE_FLOOR = 0.035  # neper: about the contrast of a small vessel, below which nothing stands out
 _VISIBLE_SHARE = 0.22
+_CRUMB_SHARE = 0.08  # parts of a mask smaller than this share of its largest part
 
 # Boxes (u0, u1, v0, v1): u from the mediastinal edge (0) to the chest wall (1), v from the apex (0) to the dome (1).
 _BOXES = {
@@ -46,6 +48,7 @@ class LungFrame:
         window (`tuple[slice, slice]`): Rows and columns that hold the lung.
         x_cm, y_cm (`np.ndarray`): Coordinates of the window.
         thickness (`np.ndarray` of float32): Aerated lung on the ray, cm.
+        vessels (`np.ndarray` of float32): What the vessels of this lung add to the line integral.
         extent (`np.ndarray` of bool): Rays that meet lung.
         u, v (`np.ndarray` of float32): 0 to 1 from the mediastinum to the chest wall `(height, width)`, and from the
             apex to the dome `(height, 1)`; u is negative behind the heart, v above 1 beside and behind the dome.
@@ -60,6 +63,7 @@ class LungFrame:
         self.x_cm = scene.x_cm[self.window[1]]
         self.y_cm = scene.y_cm[self.window[0]]
         self.thickness = scene.lung_thickness[side][self.window]
+        self.vessels = scene.vessels[side][self.window]
         self.extent = scene.lung_extent[side][self.window]
         self.mu_fill = scene.mu_soft - scene.mu_lung[side]
         self.apex_y = scene.landmarks[f"{side}_apex"][1]
@@ -88,9 +92,17 @@ class LungFrame:
         """`(x, y)` of the hilum."""
         return self.scene.landmarks[f"{self.side}_hilum"]
 
+    def flood(self, fluid_cm: np.ndarray) -> np.ndarray:
+        """Attenuation gained when fluid takes the place of this many cm of lung: vessels in it no longer stand out."""
+        share = np.clip(fluid_cm / np.maximum(self.thickness, 0.05), 0.0, 1.0)
+        return share * (self.mu_fill * self.thickness - self.vessels)
+
     def effect(self, attenuation: np.ndarray, mask: np.ndarray) -> FindingEffect:
-        """Put what was computed in the window into the whole image; what is outside the lung is cut from the mask."""
-        return windowed_effect(self.scene, self.window, attenuation, mask & self.extent)
+        """
+        Put what was computed in the window into the whole image. What is outside the lung is cut from the mask, and so
+        are crumbs, which would stretch its box.
+        """
+        return windowed_effect(self.scene, self.window, attenuation, _without_crumbs(mask & self.extent))
 
 
 def windowed_effect(
@@ -190,6 +202,15 @@ def visible(attenuation: np.ndarray, *, floor: float = _VISIBLE_FLOOR, share: fl
     strength = np.abs(attenuation)
     peak = float(strength.max(initial=0.0))
     return strength > max(min(floor, 0.5 * peak), share * peak, 1e-6)
+
+
+def _without_crumbs(mask: np.ndarray) -> np.ndarray:
+    parts, count = label(mask)
+    if count < 2:
+        return mask
+    areas = np.bincount(parts.ravel())
+    areas[0] = 0
+    return (areas >= _CRUMB_SHARE * areas.max())[parts]
 
 
 def _bounds(mask: np.ndarray) -> tuple[slice, slice]:
