@@ -128,8 +128,10 @@ def write_dataset(
     lock = FileLock(folder / _LOCK, timeout=0)
     try:
         with lock:
-            _build(folder, plans, make_rows, dict(request), title, num_proc=num_proc, progress=progress)
-            (folder / _LOCK).unlink(missing_ok=True)
+            try:
+                _build(folder, plans, make_rows, dict(request), title, num_proc=num_proc, progress=progress)
+            finally:
+                (folder / _LOCK).unlink(missing_ok=True)
     except Timeout:
         raise ValueError(f"{folder} is being built by another process.") from None
     return folder

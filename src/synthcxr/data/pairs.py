@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 from datasets import Dataset, IterableDataset, load_dataset
-from datasets.exceptions import DatasetNotFoundError
+from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
 from .dataset_folder import MANIFEST_NAME, read_manifest
 from .schema import PAIR_FEATURES
@@ -47,14 +48,15 @@ def load_pairs(
         raise ValueError(f"{name} is no folder; expected a dataset's folder or an id on the Hub.")
     try:
         dataset = load_dataset(name, split=split, streaming=streaming, revision=None if local else revision)
-    except DatasetNotFoundError as error:
+    except (DatasetNotFoundError, FileNotFoundError) as error:
         raise ValueError(f"{name} is neither a folder with data nor a dataset that the Hub gives.") from error
-    except ValueError as error:
-        if "split" not in str(error).lower():
-            raise ValueError(f"{name} cannot be loaded: {' '.join(str(error).split())}") from error
+    except (ConnectionError, DatasetGenerationError, pa.ArrowInvalid, ValueError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        if not reason.startswith(("Unknown split", "Bad split")):
+            raise ValueError(f"{name} cannot be loaded: {reason}") from error
         if optional:
             return None
-        raise ValueError(f"{name} has no split {split!r}: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{name} has no split {split!r}: {reason}") from error
     _check_columns(dataset, f"{name} ({split})", columns)
     return dataset
 
