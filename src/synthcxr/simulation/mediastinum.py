@@ -167,4 +167,4 @@ def landmarks(
 
 
 def _axis(geometry: Geometry, share: float) -> float:
-    return float(midline(geometry, np.array([share * geometry.lung_height_cm]))[0])
+    return float(midline(geometry, share * geometry.lung_height_cm))

@@ -15,18 +15,17 @@ _TILE_PITCH_CM = 0.08
 _TILE_SIZE = 512
 
 
-def lung_texture(scene: Scene, side: str) -> np.ndarray:
+def lung_texture(scene: Scene) -> np.ndarray:
     """
-    Relative density of one lung: about 1, less in front of the apex than at the base, with a grain.
+    Relative density of the lungs: about 1, less in front of the apex than at the base, with a grain.
 
     Args:
         scene (`Scene`): Under construction.
-        side (`str`): `"right"` or `"left"`.
 
     Returns:
         `np.ndarray` of shape `(image_size, image_size)`, float32: Mean about 1.
     """
-    draw = stream(scene.spec.patient.seed, "parenchyma", side).random(4)
+    draw = stream(scene.spec.patient.seed, "parenchyma").random(4)
     grain = sample_tile(scene.x_cm, scene.y_cm, offset=(draw[0], draw[1]))
     gravity = 0.06 if scene.geometry.supine else 0.16
     rise = gravity * (np.clip(scene.y_cm / scene.geometry.lung_height_cm, 0, 1) - 0.5)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ontology import Acquisition
-from .resampling import block_mean, blur, enlarge, smooth_coarsely
+from .resampling import apply_table, block_mean, blur, enlarge, smooth_coarsely
 
 
 @dataclass(frozen=True)
@@ -272,18 +272,19 @@ def develop(density: np.ndarray, rendition: Rendition, window: tuple[float, floa
         shown += np.float32(rendition.edge_gain) * (density - blur(density, max(0.12 / pixel_cm, 0.7)))
     lung, dense = window
     scale = (rendition.dense_level - rendition.lung_level) / (dense - lung)
-    shown -= np.float32(lung)
-    shown *= np.float32(scale)
-    shown += np.float32(rendition.lung_level)
-    return _tone(shown, rendition.gamma)
+    apply_table(shown, scale, rendition.lung_level - scale * lung, _tone_table(rendition.gamma), shown)
+    return shown
 
 
-def _tone(grey: np.ndarray, gamma: float) -> np.ndarray:
-    """Soft toe and shoulder; the gamma keeps mid grey in place. Evaluated by table."""
-    levels = np.linspace(-0.5, 1.75, 2251)
+def _tone_table(gamma: float) -> np.ndarray:
+    """Soft toe and shoulder for levels from -0.5 to 1.75; the gamma keeps 0.6 in place."""
+    return np.clip(np.power(_TONE_CURVE / 0.6, gamma) * 0.6, 0, 1).astype(np.float32)
+
+
+def _tone_curve() -> np.ndarray:
+    levels = np.linspace(-0.5, 1.75, 1126)
     shoulder = np.where(levels > 0.78, 1 - 0.22 * np.exp(-(levels - 0.78) / 0.22), levels)
-    toe = np.where(levels < 0.18, 0.18 * np.exp((levels - 0.18) / 0.18), shoulder)
-    bent = np.where(toe > 0, np.power(np.maximum(toe, 1e-6) / 0.6, gamma) * 0.6, 0)
-    table = np.clip(bent, 0, 1).astype(np.float32)
-    index = np.clip((grey + 0.5) * 1000, 0, 2250).astype(np.int16)
-    return table[index]
+    return np.where(levels < 0.18, 0.18 * np.exp((levels - 0.18) / 0.18), shoulder)
+
+
+_TONE_CURVE = _tone_curve()

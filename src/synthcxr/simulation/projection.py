@@ -189,11 +189,11 @@ def _collapsed(scene: Scene, outline: Outline, index: int, collapse: float) -> n
 def _attenuate_soft_tissue(scene: Scene, cavities: dict[str, np.ndarray], core: np.ndarray) -> None:
     mu = np.float32(scene.mu_soft)
     attenuation = scene.body_cm * mu
+    texture = lung_texture(scene)
     for side in SIDES:
-        texture = lung_texture(scene, side)
-        texture *= np.float32(scene.mu_lung[side])
-        texture *= scene.lung_thickness[side]
-        attenuation += texture
+        density = scene.lung_thickness[side] * texture
+        density *= np.float32(scene.mu_lung[side])
+        attenuation += density
         attenuation -= mu * cavities[side]
         attenuation += scene.vessels[side]
     scene.bones["airways"] = airways(scene.geometry)

@@ -157,3 +157,21 @@ def _enlarge(coarse: np.ndarray, factor: int, out: np.ndarray) -> None:
             top = coarse[r, c] + (coarse[r, beside] - coarse[r, c]) * fu
             bottom = coarse[below, c] + (coarse[below, beside] - coarse[below, c]) * fu
             out[i, j] = top + (bottom - top) * fv
+
+
+@njit(cache=True)
+def apply_table(image: np.ndarray, scale: float, offset: float, table: np.ndarray, out: np.ndarray) -> None:
+    """
+    Map `scale * image + offset` through a table that covers -0.5 to 1.75 in steps of 0.002, interpolating.
+
+    Args:
+        image (`np.ndarray` of shape `(size, size)`, float32): Source.
+        scale, offset (`float`): Straight line before the table.
+        table (`np.ndarray` of shape `(1126,)`, float32): Values.
+        out (`np.ndarray` of shape `(size, size)`, float32): Filled; may be `image`.
+    """
+    for i in range(image.shape[0]):
+        for j in range(image.shape[1]):
+            position = min(max((scale * image[i, j] + offset + 0.5) * 500.0, 0.0), 1124.99)
+            k = int(position)
+            out[i, j] = table[k] + (table[k + 1] - table[k]) * (position - k)

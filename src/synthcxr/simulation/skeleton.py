@@ -18,6 +18,8 @@ _TURN = np.degrees(_RIB_ANGLE) / 90  # 1 at the side of the chest
 _RIB_GAINS = np.array([0.65, 0.9, 1, 1, 1, 1, 1, 1, 0.9, 0.7, 0.45])
 _SHARE = np.linspace(0, 1, 22)
 _ARC_SHARE = np.linspace(0, 1, 9)[:, None]
+# Lateral, medial and upper border, spine and glenoid of a scapula: radius, bone and marrow.
+_SCAPULA_BORDERS = ((0.42, 0.50, 0.5), (0.20, 0.22, 0.3), (0.22, 0.20, 0.3), (0.55, 0.45, 0.6), (0.55, 0.60, 0.5))
 
 
 def trace_ribs(geometry: Geometry, rng: np.random.Generator) -> dict[tuple[str, int], np.ndarray]:
@@ -139,25 +141,29 @@ def scapula(geometry: Geometry, side: str, rng: np.random.Generator) -> tuple[np
         ]
     )
     corners[:, 0] *= sign
-    axis = float(midline(geometry, np.array([0.2 * height]))[0])
+    axis = float(midline(geometry, 0.2 * height))
     corners[:, 0] += axis
     mineral = geometry.bone_gain
-    lateral = _arc(corners[2], corners[3], corners[4])
-    medial = _arc(corners[0], corners[1], corners[2])
-    upper = _arc(corners[0], corners[6], corners[5])
-    spine = _arc(
-        corners[1],
-        np.array([axis + sign * (inner + 2.6 * size), -0.035 * height - raised]),
-        np.array([axis + sign * (inner + 6.2 * size), -0.07 * height - raised]),
+    tip = np.array([axis + sign * (inner + 6.2 * size), -0.07 * height - raised])
+    ridge = np.array([axis + sign * (inner + 2.6 * size), -0.035 * height - raised])
+    socket = corners[4] + [sign * 0.5 * size, -0.05 * height]
+    arcs = _arcs(
+        np.array(
+            [
+                [corners[2], corners[3], corners[4]],
+                [corners[0], corners[1], corners[2]],
+                [corners[0], corners[6], corners[5]],
+                [corners[1], ridge, tip],
+                [corners[4], socket, corners[5]],
+            ]
+        )
     )
-    glenoid = _arc(corners[4], corners[4] + [sign * 0.5 * size, -0.05 * height], corners[5])
-    return corners, [
-        Bone(lateral, np.full(len(lateral), 0.42 * size), np.full(len(lateral), 0.50 * mineral), 0.5),
-        Bone(medial, np.full(len(medial), 0.20 * size), np.full(len(medial), 0.22 * mineral), 0.3),
-        Bone(upper, np.full(len(upper), 0.22 * size), np.full(len(upper), 0.20 * mineral), 0.3),
-        Bone(spine, np.full(len(spine), 0.55 * size), np.full(len(spine), 0.45 * mineral), 0.6),
-        Bone(glenoid, np.full(len(glenoid), 0.55 * size), np.full(len(glenoid), 0.60 * mineral), 0.5),
+    ones = np.ones(9)
+    borders = [
+        Bone(arc, radius * size * ones, gain * mineral * ones, hollow)
+        for arc, (radius, gain, hollow) in zip(arcs, _SCAPULA_BORDERS, strict=True)
     ]
+    return corners, borders
 
 
 def humerus(geometry: Geometry, side: str, rng: np.random.Generator) -> list[Bone]:
@@ -193,8 +199,9 @@ def vertebrae(geometry: Geometry, y_cm: np.ndarray, rng: np.random.Generator) ->
     return midline(geometry, y_cm), half_width, number
 
 
-def _arc(start: np.ndarray, middle: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """A curve of nine points through three."""
-    t = _ARC_SHARE
+def _arcs(points: np.ndarray) -> np.ndarray:
+    """Curves `(num_curves, 9, 2)` through three points each `(num_curves, 3, 2)`."""
+    start, middle, end = points[:, None, 0], points[:, None, 1], points[:, None, 2]
     control = 2 * middle - 0.5 * (start + end)
+    t = _ARC_SHARE
     return (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end

@@ -54,16 +54,16 @@ def trace_outline(geometry: Geometry, x_cm: np.ndarray, y_cm: np.ndarray) -> Out
     rows[:, BODY_EDGE] = rows[:, BODY_EDGE + 1] = _body_edge(geometry, y_cm)
 
     columns = np.empty((len(x_cm), 3))
-    base = float(midline(geometry, np.array([geometry.lung_height_cm]))[0])
+    base = float(midline(geometry, geometry.lung_height_cm))
     columns[:, DOME] = dome_height(geometry, "right", np.abs(x_cm - base))
     columns[:, DOME + 1] = dome_height(geometry, "left", np.abs(x_cm - base))
     columns[:, SKIN] = _shoulder_line(geometry, x_cm)
     return Outline(rows, columns)
 
 
-def midline(geometry: Geometry, y_cm: np.ndarray) -> np.ndarray:
+def midline(geometry: Geometry, y_cm: np.ndarray | float) -> np.ndarray:
     """x of the spine's axis at the heights `y_cm`; a single curve, or an S when it is large (scoliosis)."""
-    phase = np.asarray(y_cm) / geometry.lung_height_cm
+    phase = y_cm / geometry.lung_height_cm
     back = 0.55 * geometry.body_thickness_cm * 0.5
     return geometry.spine_curvature_cm * np.sin(np.pi * (1.15 * phase - 0.05)) + back * np.sin(geometry.rotation)
 
@@ -76,9 +76,9 @@ def costophrenic_height(geometry: Geometry) -> float:
 def chest_wall(geometry: Geometry, y_cm: np.ndarray) -> np.ndarray:
     """Distance of the inner chest wall from the midline at `y_cm`; `APEX_SHARE` of the half width at the apex."""
     share = np.clip(np.asarray(y_cm, dtype=np.float64) / costophrenic_height(geometry), 0, 1.15)
-    rise = 1 - np.clip(1 - share / 0.80, 0, 1) ** 2.3
+    rise = 1 - np.clip(1 - share / 0.85, 0, 1) ** 1.9
     wide = APEX_SHARE + (1 - APEX_SHARE) * np.sqrt(rise)
-    return geometry.half_width_cm * (wide - 0.10 * np.clip(share - 0.80, 0, 1))
+    return geometry.half_width_cm * (wide - 0.10 * np.clip(share - 0.85, 0, 1))
 
 
 def dome_height(geometry: Geometry, side: str, distance: np.ndarray) -> np.ndarray:

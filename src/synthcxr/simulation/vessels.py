@@ -7,13 +7,19 @@ from numba import njit
 
 from .kernels import project_ellipsoids, project_tubes
 from .scene import SIDES, Geometry
-from .thorax import chest_wall, costophrenic_height, dome_height, mediastinal_shift, midline
+from .thorax import COLLAPSE_REACH, chest_wall, costophrenic_height, dome_height, mediastinal_shift, midline
 
 
-NUM_LEAVES = 220
+NUM_LEAVES = (220, 130)  # of the arteries and of the veins of a lung
 LEAF_RADIUS_CM = 0.078
 SHEATH = 2.0  # bronchus and connective tissue run along with every vessel
-RADIUS_EXPONENT = 1 / 2.6  # Murray's law says 1/3; large arteries of the lung widen faster
+RADIUS_EXPONENT = 1 / 2.35  # Murray's law says 1/3; large arteries of the lung widen faster
+
+# Trees grow in a lung of standard size, so that no deformation changes how they branch, and are then fitted.
+_UNIT_CM = np.array([13.8, 25.0, 8.0])
+# Arteries fan out from the hilum; veins of the lower lung run flatter, towards the left atrium below it.
+_ROOTS = np.array([[3.4, 0.385 * 22.4, -1.0], [1.9, 0.46 * 22.4, -1.0]])
+_LATTICE = np.array([0.8191725134, 0.6710436067, 0.5497004779])
 
 
 def hilum(geometry: Geometry, side: str) -> tuple[float, float]:
@@ -21,7 +27,7 @@ def hilum(geometry: Geometry, side: str) -> tuple[float, float]:
     height, size = geometry.lung_height_cm, geometry.half_width_cm / 13.8
     y = (0.395 if side == "right" else 0.365) * height
     sign = -1 if side == "right" else 1
-    x = sign * 3.5 * size + 0.8 * mediastinal_shift(geometry) + 0.5 * float(midline(geometry, np.array([y]))[0])
+    x = sign * 3.5 * size + 0.8 * mediastinal_shift(geometry) + 0.5 * float(midline(geometry, y))
     return float(x), float(y)
 
 
@@ -42,27 +48,46 @@ def project_vessels(
     maps = {}
     x0, y0, pixel = float(x_cm[0]), float(y_cm[0]), float(x_cm[1] - x_cm[0])
     for side in SIDES:
+        points, radii, breaks = _fitted_tree(geometry, side, rng)
         out = np.zeros((len(y_cm), len(x_cm)), np.float32)
-        for points, radii, breaks in _trees(geometry, side, rng):
-            project_tubes(out, x0, y0, pixel, points, radii, SHEATH * 2 * radii, breaks, np.zeros_like(radii), 0.8)
-        maps[side] = np.maximum(out, _hilar_tissue(geometry, side, rng, x_cm, y_cm))
+        project_tubes(out, x0, y0, pixel, points, radii, SHEATH * 2 * radii, breaks, np.zeros_like(radii), 0.8)
+        maps[side] = np.maximum(out, _hilar_tissue(geometry, side, rng, x_cm, y_cm), out=out)
     return maps
 
 
-def _trees(geometry: Geometry, side: str, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _fitted_tree(geometry: Geometry, side: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points `(n, 2)`, radii and breaks `(n,)` of all vessels of one lung."""
+    trees = [_standard_tree(root, leaves, rng) for root, leaves in zip(_ROOTS, NUM_LEAVES, strict=True)]
+    points = np.concatenate([tree[0] for tree in trees])
+    radii = np.concatenate([tree[1] for tree in trees])
+    across, down, depth = (points / _UNIT_CM).T
+    y = down * (costophrenic_height(geometry) + 0.3 * geometry.recess_cm)
+    distance = np.maximum(across, 0) * chest_wall(geometry, y)
+    floor = dome_height(geometry, side, distance) + 0.12 * geometry.recess_cm * (1 + depth)
+    # Not a hard floor: vessels bend before the dome and do not pile up on it.
+    y = np.where(y > floor - 1, floor - 1 / np.maximum(1 + y - (floor - 1), 1), y)
     sign = -1.0 if side == "right" else 1.0
     hx, hy = hilum(geometry, side)
+    near = np.exp(-((across * 13.8 / 3.4 - 1) ** 2) - ((y - hy) / 3) ** 2)
+    offset = hx - sign * 3.4 * geometry.half_width_cm / 13.8 - float(midline(geometry, hy))
+    x = midline(geometry, y) + sign * distance + near * offset
+    scale = 1 - COLLAPSE_REACH * getattr(geometry, f"collapse_{side}")
+    fitted = np.column_stack([hx + scale * (x - hx), hy + scale * (y - hy)])
     size = geometry.half_width_cm / 13.8
-    trees = []
-    # Arteries fan out from the hilum; veins of the lower lung run flatter, towards the left atrium below it.
-    for drop, leaves in ((0.0, NUM_LEAVES), (0.075 * geometry.lung_height_cm, int(NUM_LEAVES * 0.6))):
-        targets = _targets(geometry, side, leaves, rng)
-        jitter = rng.standard_normal((2 * leaves, 4))
-        root = np.array([hx - sign * 1.4 * size * (drop > 0), hy + drop, -1.0])
-        starts, ends, fed = grow_tree(root, targets, jitter)
-        radii = LEAF_RADIUS_CM * size * fed**RADIUS_EXPONENT
-        trees.append(_bend(starts, ends, radii * _gain(geometry, 0.5 * (starts + ends)[:, 1], hy), jitter, fed))
-    return trees
+    breaks = np.zeros(len(fitted), np.uint8)
+    breaks[::3] = 2
+    return fitted, radii * size * _gain(geometry, y, hy), breaks
+
+
+def _standard_tree(root: np.ndarray, leaves: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Points `(n, 3)`, three to a branch, and radii `(n,)` of one tree in the lung of standard size."""
+    # Leaves are spread evenly over the lung: a rank-one lattice with a random shift.
+    lattice = (np.arange(leaves)[:, None] * _LATTICE + rng.random(3)) % 1.0
+    targets = np.column_stack(
+        [0.14 + 0.84 * lattice[:, 1] ** 0.75, 0.02 + 0.98 * lattice[:, 0] ** 0.9, 2 * lattice[:, 2] - 1]
+    )
+    jitter = rng.standard_normal((2 * leaves, 4))
+    return grow_tree(root, targets * _UNIT_CM, jitter, LEAF_RADIUS_CM, RADIUS_EXPONENT)
 
 
 def _hilar_tissue(
@@ -98,41 +123,10 @@ def _gain(geometry: Geometry, y: np.ndarray, hilum_y: float) -> np.ndarray:
     return gain * (1 + (geometry.hilum_gain - 1) * near)
 
 
-def _targets(geometry: Geometry, side: str, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Leaves `(count, 3)` spread evenly (a rank-one lattice with a random shift) over the lung's volume."""
-    shift = rng.random(3)
-    index = np.arange(count)[:, None]
-    lattice = (index * np.array([0.8191725134, 0.6710436067, 0.5497004779]) + shift) % 1.0
-    bottom = costophrenic_height(geometry) + 0.3 * geometry.recess_cm
-    y = bottom * (0.02 + 0.98 * lattice[:, 0] ** 0.9)
-    wall = chest_wall(geometry, y)
-    across = 0.14 + 0.84 * lattice[:, 1] ** 0.75
-    distance = wall * across
-    inside = dome_height(geometry, side, distance)
-    y = np.minimum(y, inside + 0.25 * geometry.recess_cm * lattice[:, 2])
-    sign = -1.0 if side == "right" else 1.0
-    depth = 0.36 * geometry.body_thickness_cm * (2 * lattice[:, 2] - 1)
-    return np.column_stack([midline(geometry, y) + sign * distance, y, depth])
-
-
-def _bend(
-    starts: np.ndarray, ends: np.ndarray, radii: np.ndarray, jitter: np.ndarray, fed: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Polylines of three points: branches are never straight."""
-    run = ends - starts
-    middle = starts + 0.5 * run
-    middle[:, 0] -= 0.09 * jitter[: len(run), 3] * run[:, 1]
-    middle[:, 1] += 0.09 * jitter[: len(run), 3] * run[:, 0]
-    points = np.stack([starts, middle, ends], axis=1)[:, :, :2].reshape(-1, 2)
-    taper = np.where(fed > 1, 0.92, 0.45)
-    widths = np.column_stack([radii, radii * (1 + taper) / 2, radii * taper]).reshape(-1)
-    breaks = np.zeros(len(points), np.uint8)
-    breaks[::3] = 2
-    return np.ascontiguousarray(points), widths, breaks
-
-
 @njit(cache=True)
-def grow_tree(root: np.ndarray, targets: np.ndarray, jitter: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def grow_tree(
+    root: np.ndarray, targets: np.ndarray, jitter: np.ndarray, leaf_radius: float, exponent: float
+) -> tuple[np.ndarray, np.ndarray]:
     """
     Grow a binary tree whose leaves are `targets`, by splitting them in two again and again.
 
@@ -140,62 +134,86 @@ def grow_tree(root: np.ndarray, targets: np.ndarray, jitter: np.ndarray) -> tupl
         root (`np.ndarray` of shape `(3,)`): Where the trunk begins.
         targets (`np.ndarray` of shape `(num_leaves, 3)`): Reordered in place.
         jitter (`np.ndarray` of shape `(2 * num_leaves, 4)`): Standard normal numbers, a row for every branch.
+        leaf_radius (`float`): Radius of a branch that feeds one leaf, in cm.
+        exponent (`float`): A branch that feeds n leaves is n to this power wider.
 
     Returns:
-        `tuple[np.ndarray, np.ndarray, np.ndarray]`: Start and end `(num_branches, 3)` of every branch, and how many
-        leaves it feeds `(num_branches,)`.
+        `tuple[np.ndarray, np.ndarray]`: Points `(3 * num_branches, 3)`, the start, a bend and the end of every branch,
+        and the radius at each.
     """
-    most = 2 * len(targets)
-    starts, ends, fed = np.empty((most, 3)), np.empty((most, 3)), np.empty(most)
-    stack = np.empty((most, 2), np.int64)
-    origin = np.empty((most, 3))
+    most = 2 * len(targets) - 1
+    points, radii = np.empty((3 * most, 3)), np.empty(3 * most)
+    stack, origin = np.empty((most, 2), np.int64), np.empty((most, 3))
     stack[0, 0], stack[0, 1] = 0, len(targets)
     origin[0] = root
     depth, count = 1, 0
-    while depth > 0 and count < most:
+    here, end = np.empty(3), np.empty(3)
+    while depth > 0:
         depth -= 1
         first, last = stack[depth, 0], stack[depth, 1]
-        here = origin[depth].copy()
         number = last - first
-        centre = np.zeros(3)
-        for k in range(first, last):
-            centre += targets[k]
-        centre /= number
-        starts[count] = here
-        fed[count] = number
+        here[:] = origin[depth]
         if number == 1:
-            ends[count] = targets[first]
-            count += 1
-            continue
-        step = centre - here
-        # Stems fork early, which makes the tree radiate from its root; twigs go most of the way.
-        reach = 0.62 - 0.50 * np.sqrt(number / len(targets))
-        span = np.sqrt((step * step).sum())
+            end[:] = targets[first]
+        else:
+            low = _split(targets, first, last, here, jitter[count], len(targets), end)
+            stack[depth, 0], stack[depth, 1] = first, low
+            stack[depth + 1, 0], stack[depth + 1, 1] = low, last
+            origin[depth] = end
+            origin[depth + 1] = end
+            depth += 2
         for axis in range(3):
-            ends[count, axis] = here[axis] + reach * step[axis] + 0.07 * span * jitter[count, axis]
-        # Split across the direction of growth, along the widest remaining axis.
-        widest, axis = -1.0, 0
-        for candidate in range(3):
-            spread = 0.0
-            for k in range(first, last):
-                spread += (targets[k, candidate] - centre[candidate]) ** 2
-            spread *= 1.0 - 0.7 * (step[candidate] / (span + 1e-9)) ** 2
-            if spread > widest:
-                widest, axis = spread, candidate
-        cut = centre[axis] + 0.25 * np.sqrt(widest / number) * jitter[count, 3]
-        low = first
-        for k in range(first, last):
-            if targets[k, axis] < cut:
-                for c in range(3):
-                    swap = targets[k, c]
-                    targets[k, c] = targets[low, c]
-                    targets[low, c] = swap
-                low += 1
-        if low == first or low == last:
-            low = (first + last) // 2
-        for begin, end in ((first, low), (low, last)):
-            stack[depth, 0], stack[depth, 1] = begin, end
-            origin[depth] = ends[count]
-            depth += 1
+            points[3 * count, axis] = here[axis]
+            points[3 * count + 1, axis] = 0.5 * (here[axis] + end[axis])
+            points[3 * count + 2, axis] = end[axis]
+        bend = 0.09 * jitter[count, 3]  # branches are never straight
+        points[3 * count + 1, 0] -= bend * (end[1] - here[1])
+        points[3 * count + 1, 1] += bend * (end[0] - here[0])
+        radius = leaf_radius * number**exponent
+        taper = 0.92 if number > 1 else 0.45
+        radii[3 * count], radii[3 * count + 1], radii[3 * count + 2] = (
+            radius,
+            0.5 * radius * (1 + taper),
+            radius * taper,
+        )
         count += 1
-    return starts[:count], ends[:count], fed[:count]
+    return points[: 3 * count], radii[: 3 * count]
+
+
+@njit(cache=True)
+def _split(
+    targets: np.ndarray, first: int, last: int, here: np.ndarray, jitter: np.ndarray, total: int, end: np.ndarray
+) -> int:
+    """Set where a branch ends, and part its targets in two; returns the index of the second part."""
+    number = last - first
+    centre = np.zeros(3)
+    for k in range(first, last):
+        for axis in range(3):
+            centre[axis] += targets[k, axis] / number
+    step = centre - here
+    span = np.sqrt((step * step).sum())
+    # Stems fork early, which makes the tree radiate from its root; twigs go most of the way.
+    reach = 0.62 - 0.50 * np.sqrt(number / total)
+    for axis in range(3):
+        end[axis] = here[axis] + reach * step[axis] + 0.07 * span * jitter[axis]
+    # Split across the direction of growth, along the widest remaining axis.
+    widest, chosen = -1.0, 0
+    for axis in range(3):
+        spread = 0.0
+        for k in range(first, last):
+            spread += (targets[k, axis] - centre[axis]) ** 2
+        spread *= 1.0 - 0.7 * (step[axis] / (span + 1e-9)) ** 2
+        if spread > widest:
+            widest, chosen = spread, axis
+    cut = centre[chosen] + 0.25 * np.sqrt(widest / number) * jitter[3]
+    low = first
+    for k in range(first, last):
+        if targets[k, chosen] < cut:
+            for axis in range(3):
+                swap = targets[k, axis]
+                targets[k, axis] = targets[low, axis]
+                targets[low, axis] = swap
+            low += 1
+    if low == first or low == last:
+        low = (first + last) // 2
+    return low
