@@ -21,7 +21,7 @@ POSITIONS: dict[tuple[str, str], tuple[str, ...]] = {
         "tip is low, near the carina",
     ),
     ("endotracheal_tube", "too_high"): (
-        "is high; advancement is advised",
+        "is positioned high; advancement is advised",
         "terminates too high in the trachea",
         "has its tip too high; advancement is advised",
     ),
@@ -34,7 +34,7 @@ POSITIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("nasogastric_tube", "too_high"): (
         "terminates too high, above the gastroesophageal junction",
-        "is high; advancement is advised",
+        "is positioned high; advancement is advised",
         "has its tip too high, in the esophagus",
     ),
     ("nasogastric_tube", "malpositioned"): (

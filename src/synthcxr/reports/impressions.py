@@ -13,6 +13,7 @@ from .statements import Sentence, Statement
 
 _IMPORTANT = 2
 _MINOR_RATE = 0.4
+_DEVICE_RATE = 0.2
 _WORSE = ("new", "worse")
 # What an impression may deny when it has nothing else to say, most usual first.
 _LAST_RESORT = ("pneumothorax", "pleural_effusion", "edema", "consolidation", "pneumoperitoneum", "fracture", "hernia")
@@ -48,7 +49,7 @@ def plan_impression(
         own = statement.instances if LEXICON[statement.finding].organ == "devices" else ()
         groups.setdefault((statement.finding, statement.polarity, own), []).append(statement)
     summaries = [_summarise(draws, group) for group in groups.values()]
-    chosen = [item for item in summaries if is_important(item) or draws.chance(_MINOR_RATE)]
+    chosen = [item for item in summaries if is_important(item) or draws.chance(_minor_rate(item))]
     chosen.sort(key=_weight, reverse=True)
     sentences: list[Sentence] = [(item,) for item in chosen]
     sentences += [(Statement(finding, "absent"),) for finding in contradicted if draws.chance(0.6)]
@@ -77,6 +78,10 @@ def is_important(statement: Statement) -> bool:
     """Whether an impression has to mention it."""
     grave = statement.severity == "severe" or statement.change in _WORSE or is_misplaced(statement)
     return LEXICON[statement.finding].importance >= _IMPORTANT or grave
+
+
+def _minor_rate(statement: Statement) -> float:
+    return _DEVICE_RATE if LEXICON[statement.finding].organ == "devices" else _MINOR_RATE
 
 
 def _is_acute(statement: Statement) -> bool:

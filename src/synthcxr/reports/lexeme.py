@@ -74,8 +74,8 @@ SEVERITY_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "moderate": ("moderate", "moderate-sized"),
         "severe": ("large",),
     },
-    # The grade of a focal finding is how well it stands out; how large it is, is said in centimetres.
-    "focal": {"subtle": ("faint", "subtle"), "severe": ("prominent",)},
+    # How large a focal finding is, is said in centimetres.
+    "focal": {"subtle": ("faint", "subtle", "small"), "severe": ("large",)},
     "displacement": {
         "subtle": ("nondisplaced", "subtle"),
         "mild": ("minimally displaced", "mildly displaced"),

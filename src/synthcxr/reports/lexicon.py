@@ -45,7 +45,7 @@ LEXICON: dict[str, Lexeme] = {
     ),
     "edema": lexeme(
         "lungs",
-        "pulmonary edema; pulmonary edema; edema; pulmonary vascular congestion; =findings ~ of pulmonary edema",
+        "pulmonary edema; pulmonary edema; edema; pulmonary vascular congestion; =findings of pulmonary edema",
         "pulmonary edema; edema; overt pulmonary edema; pulmonary vascular congestion",
         place="lung",
         importance=3,
@@ -101,7 +101,7 @@ LEXICON: dict[str, Lexeme] = {
         place="bone",
     ),
     "support_devices": _device(
-        "=support devices; =lines and tubes; =monitoring and support devices", "support devices; lines or tubes"
+        "=support devices; =lines and tubes; =monitoring and support devices", "support device; line or tube"
     ),
     "infiltration": lexeme(
         "lungs",
@@ -151,7 +151,7 @@ LEXICON: dict[str, Lexeme] = {
     ),
     "emphysema": lexeme(
         "lungs",
-        "emphysema; =emphysematous changes; pulmonary emphysema; =changes ~ of emphysema",
+        "emphysema; =emphysematous changes; pulmonary emphysema; =changes of emphysema",
         "emphysema; emphysematous change",
         place="lung",
         importance=1,
@@ -187,7 +187,7 @@ LEXICON: dict[str, Lexeme] = {
     "tuberculosis": lexeme(
         "lungs",
         "tuberculosis; pulmonary tuberculosis; opacity|opacities ~ consistent with tuberculosis; "
-        "=changes ~ of pulmonary tuberculosis; opacity|opacities ~ in keeping with tuberculosis",
+        "=changes of pulmonary tuberculosis; opacity|opacities ~ in keeping with tuberculosis",
         "active tuberculosis; pulmonary tuberculosis",
         importance=3,
         diagnosis=True,
@@ -197,7 +197,7 @@ LEXICON: dict[str, Lexeme] = {
         "lungs",
         "=peripheral opacities ~ in a pattern typical of COVID-19; =peripheral opacities ~ consistent with COVID-19; "
         "=hazy peripheral opacities ~ compatible with COVID-19; =peripheral opacities ~ typical of COVID-19 infection",
-        "opacities typical of COVID-19; pattern of COVID-19",
+        "pattern typical of COVID-19; opacity typical of COVID-19",
         importance=3,
         **_LUNG,
     ),
@@ -264,7 +264,7 @@ LEXICON: dict[str, Lexeme] = {
     "interstitial_lung_disease": lexeme(
         "lungs",
         "interstitial lung disease; =interstitial opacities; =reticular opacities; =coarse reticular opacities",
-        "interstitial lung disease; interstitial opacities",
+        "interstitial lung disease; interstitial abnormality",
         place="lung",
         acute=False,
     ),
@@ -287,7 +287,7 @@ LEXICON: dict[str, Lexeme] = {
     ),
     "copd": lexeme(
         "lungs",
-        "COPD; chronic obstructive pulmonary disease; =changes ~ of chronic obstructive pulmonary disease",
+        "COPD; chronic obstructive pulmonary disease; =changes of chronic obstructive pulmonary disease",
         "chronic obstructive pulmonary disease",
         importance=1,
         acute=False,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..ontology import FINDING_IDS, FINDINGS, ancestors
+from .lexicon import LEXICON
+from .statements import Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +287,8 @@ NORMALS: dict[str, Normal] = {
         weight=0.02,
     ),
 }
-# Mutually redundant: at most one of each group in a report.
-EXCLUSIVE_NORMALS = (("heart", "cardiomediastinum"), ("mediastinum", "cardiomediastinum"), ("bones", "bones_acute"))
+# Where a report could say both, it says only the first.
+EXCLUSIVE_NORMALS = (("cardiomediastinum", "heart"), ("cardiomediastinum", "mediastinum"), ("bones", "bones_acute"))
 # How often a plain negative is written where it may be.
 NEGATIVE_WEIGHTS: dict[str, float] = {
     "pneumothorax": 0.85,
@@ -309,3 +311,9 @@ NEGATIVE_WEIGHTS: dict[str, float] = {
 }
 # Of these only one is denied in a report; the others would say the same again.
 AIRSPACE_NEGATIVES = ("consolidation", "lung_opacity", "infiltration", "pneumonia")
+
+
+def organ_of(statement: Statement) -> str:
+    """Where in a report a statement stands."""
+    normal = NORMALS.get(statement.topic) if statement.topic is not None else None
+    return (normal or LEXICON[statement.finding]).organ

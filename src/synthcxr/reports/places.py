@@ -15,7 +15,7 @@ SPOKEN_STRUCTURES: dict[str, frozenset[str]] = {
         | {"upper_lobe", "middle_lobe", "lower_lobe"}
     ),
     "pleura": frozenset({"apex", "base", "costophrenic_angle"}),
-    "fluid": frozenset({"base", "costophrenic_angle"}),
+    "fluid": frozenset({"costophrenic_angle"}),
     "bone": frozenset({"rib", "clavicle", "scapula"}),
     "wall": frozenset({"chest_wall"}),
     "diaphragm": frozenset({"hemidiaphragm"}),

@@ -22,6 +22,7 @@ from .negatives import (
     LUNG_FINDINGS,
     NEGATIVE_WEIGHTS,
     NORMALS,
+    organ_of,
 )
 from .places import located
 from .preamble import draw_limits, draw_preamble
@@ -43,6 +44,15 @@ _NORMAL_SENTENCES: dict[str, Sentence] = {
     topic: tuple(Statement(finding, "absent", topic=topic) for finding in normal.denies)
     for topic, normal in NORMALS.items()
 }
+_NORMAL_ODDS: dict[str, tuple[tuple[str, float, tuple[str, ...], tuple[str, ...]], ...]] = {
+    name: tuple(
+        (topic, normal.weight * style.normals, normal.denies, normal.unless)
+        for topic, normal in NORMALS.items()
+        if style.labelled or topic != "no_devices"
+    )
+    for name, style in STYLES.items()
+}
+_NEGATIVE_ODDS = tuple(NEGATIVE_WEIGHTS.items())
 _CLEAR_SIDES: dict[str, Sentence] = {
     side: tuple(Statement(finding, "absent", side=side, topic="side_clear") for finding in LUNG_FINDINGS)
     for side in ("left", "right")
@@ -104,7 +114,7 @@ def plan_report(spec: StudySpec, *, seed: int | None = None) -> ReportPlan:
     sentences = join_positives(draws, positives, joining=style.joining)
     gone = _resolved(draws, spec, blocked)
     sentences += gone
-    sentences += _normals(draws, spec, blocked, named, style)
+    sentences += _normals(draws, spec, blocked, named, style_name)
     sentences += _spared_lung(draws, spec, blocked)
     sentences += _negatives(draws, blocked, contradicted, {sentence[0].finding for sentence in gone}, style)
 
@@ -183,21 +193,18 @@ def _resolved(draws: Draws, spec: StudySpec, blocked: AbstractSet[str]) -> list[
 
 
 def _normals(
-    draws: Draws, spec: StudySpec, blocked: frozenset[str], named: AbstractSet[str], style: Style
+    draws: Draws, spec: StudySpec, blocked: frozenset[str], named: AbstractSet[str], style_name: str
 ) -> list[Sentence]:
     """Normal anatomy that may be called normal."""
-    topics: list[str] = []
-    for topic, normal in NORMALS.items():
-        if not draws.chance(normal.weight * style.normals):
-            continue
-        if not blocked.isdisjoint(normal.denies) or not named.isdisjoint(normal.unless):
-            continue
-        if topic == "lungs_expanded" and spec.acquisition.inspiration < _GOOD_INSPIRATION:
-            continue
-        if topic == "no_devices" and not style.labelled:
-            continue
-        if not any(topic in group and other in group for group in EXCLUSIVE_NORMALS for other in topics):
+    random, topics = draws.random, []
+    for topic, probability, denies, unless in _NORMAL_ODDS[style_name]:
+        if random() < probability and blocked.isdisjoint(denies) and named.isdisjoint(unless):
             topics.append(topic)
+    if "lungs_expanded" in topics and spec.acquisition.inspiration < _GOOD_INSPIRATION:
+        topics.remove("lungs_expanded")
+    for kept, redundant in EXCLUSIVE_NORMALS:
+        if kept in topics and redundant in topics:
+            topics.remove(redundant)
     return [_NORMAL_SENTENCES[topic] for topic in topics]
 
 
@@ -219,10 +226,11 @@ def _negatives(
     draws: Draws, blocked: AbstractSet[str], contradicted: Sequence[str], said: AbstractSet[str], style: Style
 ) -> list[Sentence]:
     """Plain negatives, some of them in one sentence."""
+    random = draws.random
     chosen = [
         finding
-        for finding, weight in NEGATIVE_WEIGHTS.items()
-        if draws.chance(weight) and finding not in blocked and finding not in said
+        for finding, weight in _NEGATIVE_ODDS
+        if random() < weight and finding not in blocked and finding not in said
     ]
     airspace = [finding for finding in chosen if finding in AIRSPACE_NEGATIVES]
     if len(airspace) > 1:
@@ -248,11 +256,7 @@ def _negatives(
 
 def _in_order(sentences: list[Sentence], style: Style) -> tuple[Sentence, ...]:
     """Organ by organ; what is there before what is not."""
-    ranks = {organ: rank for rank, organ in enumerate(style.organs)}
-
-    def place(sentence: Sentence) -> tuple[int, bool]:
-        first = sentence[0]
-        organ = NORMALS[first.topic].organ if first.topic in NORMALS else LEXICON[first.finding].organ
-        return ranks[organ], first.polarity == "absent"
-
-    return tuple(sorted(sentences, key=place))
+    rank = style.organs.index
+    return tuple(
+        sorted(sentences, key=lambda sentence: (rank(organ_of(sentence[0])), sentence[0].polarity == "absent"))
+    )

@@ -7,10 +7,10 @@ from itertools import groupby
 from ..ontology import StudySpec
 from .draws import Draws
 from .lexicon import LEXICON
-from .negatives import NORMALS
+from .negatives import organ_of
 from .planning import plan_report
 from .realising import realise
-from .statements import ReportPlan, Sentence, Statement
+from .statements import ReportPlan, Statement
 from .styles import ORGAN_LABELS, STYLES
 from .wording import (
     AS_ABOVE,
@@ -77,7 +77,7 @@ def _findings(draws: Draws, plan: ReportPlan) -> str:
     style = STYLES[plan.style]
     texts = [finish(draws.pick(LIMITS[limit])) for limit in plan.limits]
     stated: set[str] = set()
-    for organ, sentences in groupby(plan.findings, key=_organ):
+    for organ, sentences in groupby(plan.findings, key=lambda sentence: organ_of(sentence[0])):
         written = []
         for sentence in sentences:
             first = sentence[0]
@@ -94,11 +94,6 @@ def _findings(draws: Draws, plan: ReportPlan) -> str:
             written[0] = f"{draws.pick(ORGAN_LABELS[organ])}: {written[0]}"
         texts += written
     return " ".join(texts) or finish(NOTHING_SAID)
-
-
-def _organ(sentence: Sentence) -> str:
-    first = sentence[0]
-    return NORMALS[first.topic].organ if first.topic in NORMALS else LEXICON[first.finding].organ
 
 
 def _is_countable(statement: Statement) -> bool:
