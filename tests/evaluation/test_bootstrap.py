@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from synthcxr.evaluation import Estimate, PatientResamples, auroc, bootstrap, delong_interval, paired_difference
+from synthcxr.evaluation import (
+    Estimate,
+    PatientResamples,
+    auroc,
+    average_precision,
+    bootstrap,
+    delong_interval,
+    paired_difference,
+)
 
 
 def problem(num_patients=150, images_per_patient=1, seed=0, shift=1.0):
@@ -147,6 +155,26 @@ def test_intervals_of_two_equally_good_models_cover_zero_as_often_as_promised():
         covered += difference.ci_low <= 0 <= difference.ci_high
     # 57 of 60 are expected; fewer than 51 would come once in about a hundred times.
     assert covered >= 51
+
+
+def test_the_reflected_interval_of_mean_average_precision_covers_what_the_plain_one_misses():
+    num_rows, num_findings, prevalence = 300, 10, 0.05
+    covered = {True: 0, False: 0}
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        labels = random.permuted(np.arange(num_rows) < prevalence * num_rows, axis=0)
+        columns = [(random.permutation(labels), random.normal(size=num_rows)) for _ in range(num_findings)]
+
+        def statistic(weights, columns=columns):
+            return {"auprc": np.mean([average_precision(*column, weights) for column in columns], axis=0)}
+
+        resamples = PatientResamples([str(row) for row in range(num_rows)], 100, seed)
+        for reflected in covered:
+            estimate = resamples.estimates(statistic, reflected=["auprc"] * reflected)["auprc"]
+            low, high = estimate.interval
+            covered[reflected] += low <= prevalence <= high
+    assert covered[True] >= 34
+    assert covered[False] <= 20
 
 
 @pytest.mark.parametrize(("patients", "num_resamples"), [([], 10), (["a"], -1)])

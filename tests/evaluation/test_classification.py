@@ -117,6 +117,21 @@ def test_the_mean_is_the_mean_in_every_resample(dataset):
     np.testing.assert_allclose(measured["macro_auroc"].estimate.samples, np.mean(samples, axis=0))
 
 
+def test_umbrella_terms_stay_out_of_the_mean_unless_asked_for():
+    rows = make_rows(findings=("pneumonia", "cardiomegaly"))
+    for row in rows:
+        if "pneumonia" in row["labels"]:
+            row["labels"] = ["lung_opacity", *row["labels"]]
+    dataset = make_dataset(rows)
+    scores = noisy_scores(dataset, ["lung_opacity", "pneumonia", "cardiomegaly"])
+    measured = measure(scores, dataset)
+    assert "auroc/lung_opacity" in measured
+    assert measured["macro_auroc"].protocol.endswith("mean of pneumonia, cardiomegaly")
+    protocol = ClassificationProtocol(num_bootstrap=0)
+    asked = measure_classification(scores, dataset, protocol, score_protocol="x", mean_of=["lung_opacity", "hernia"])
+    assert asked[0].estimate.value == measured["auroc/lung_opacity"].estimate.value
+
+
 def test_a_score_that_is_no_number_is_refused(dataset):
     scores = noisy_scores(dataset, ["pneumothorax"])
     scores["pneumothorax"][3] = np.nan

@@ -59,8 +59,8 @@ def test_without_enough_labels_there_is_no_roc_figure(dataset, tmp_path):
 
 def test_examples_show_image_map_and_report(model, processor, dataset_folder, tmp_path):
     rows = load_dataset(str(dataset_folder), split="train")
-    figure = plot_examples(model, processor, rows, tmp_path / "a.png", num_examples=2)
-    plot_examples(model, processor, rows, tmp_path / "b.png", num_examples=2)
+    figure = plot_examples(model, processor, rows, tmp_path / "a.png", rows=[0, 1])
+    plot_examples(model, processor, rows, tmp_path / "b.png", rows=[0, 1])
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert len(figure.axes) == 6
     assert "pleural effusion" in figure.axes[1].get_title(loc="left")
@@ -91,5 +91,6 @@ def test_rows_and_phrases_must_match(model, processor, dataset_folder, tmp_path)
 def test_the_most_telling_finding_is_shown():
     assert _most_specific(["lung_opacity", "cardiomegaly", "consolidation"]) == "consolidation"
     assert _most_specific([]) == "no_finding"
-    labels = [["no_finding"], ["cardiomegaly"], ["pneumothorax"], ["pneumothorax"], ["edema", "lung_opacity"]]
+    labels = [["no_finding"], ["cardiomegaly"], ["pneumothorax"], ["pneumothorax"], ["lung_opacity", "edema"]]
     assert _varied_rows(labels, 3) == [2, 1, 4]
+    assert _varied_rows(labels, 9) == [2, 1, 4, 0]

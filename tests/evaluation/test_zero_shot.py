@@ -17,10 +17,11 @@ def by_metric(results):
 def test_an_encoder_that_knows_everything_gets_one(dataset, perfect, prompt_set, pooling):
     results = zero_shot_classification(perfect, dataset, prompt_set=prompt_set, pooling=pooling, num_bootstrap=20)
     assert {result.metric for result in results} == {
-        *("macro_auroc", "macro_auprc"),
+        *("macro_auroc", "macro_auprc", "macro_auprc/chance"),
         *(f"{name}/{finding}" for name in ("auroc", "auprc") for finding in (*FINDINGS, "no_finding")),
     }
-    assert all(result.value == result.ci_low == result.ci_high == 1.0 for result in results)
+    measured = [result for result in results if not result.metric.endswith("chance")]
+    assert all(result.value == result.ci_low == result.ci_high == 1.0 for result in measured)
     assert all(f"prompts={prompt_set}; pooling={pooling}" in result.protocol for result in results)
 
 
@@ -34,6 +35,11 @@ def test_an_encoder_that_knows_nothing_gets_chance_within_its_interval():
     assert results["macro_auroc"].ci_low < 0.5 < results["macro_auroc"].ci_high
     prevalence = np.mean(["pneumothorax" in row["labels"] for row in make_rows(400)])
     assert results["auprc/pneumothorax"].value == pytest.approx(prevalence, abs=0.1)
+    chance = results["macro_auprc/chance"].value
+    assert results["macro_auprc"].ci_low < chance < results["macro_auprc"].ci_high
+    assert chance == pytest.approx(
+        np.mean([[finding in row["labels"] for row in make_rows(400)] for finding in FINDINGS])
+    )
 
 
 @pytest.mark.parametrize("prompt_set", PROMPT_SETS)

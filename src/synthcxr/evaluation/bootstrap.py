@@ -4,6 +4,11 @@ Intervals from resampled patients: seeded, vectorised, paired between models.
 Images of one patient are alike, so patients are drawn with replacement, never images. The draw depends only on the
 patients' ids and the seed: two models measured on the same rows see the same resamples, and their difference has an
 interval of its own, narrower than the two intervals suggest.
+
+Average precision is biased upwards in resamples, since a positive drawn twice is found twice. The percentile interval
+of a mean over 15 findings of 5 % prevalence (n = 400, AUROC 0.5 to 0.76) then covered the truth in 4 to 20 % of trials
+instead of 95 %; reflected about the value ("basic" bootstrap; Davison and Hinkley, 1997) it did in 90 to 100 %. AUROC
+needs no such care (93 to 97 %).
 """
 
 from __future__ import annotations
@@ -36,11 +41,14 @@ class Estimate:
         samples (`np.ndarray` of shape `(num_resamples,)`): Per resample; NaN where the metric does not exist because
             the resample lacks a class. Such resamples are left out of the interval and counted.
         resamples (`str`): Digest of the patients and the seed; estimates can be paired only if it is equal.
+        reflected (`bool`, *optional*, defaults to `False`): Reflect the interval about the value, within 0 to 1: for
+            metrics that are biased in resamples.
     """
 
     value: float
     samples: np.ndarray
     resamples: str
+    reflected: bool = False
 
     @property
     def num_degenerate(self) -> int:
@@ -54,6 +62,8 @@ class Estimate:
         if len(finite) == 0 or 2 * len(finite) < len(self.samples):
             return None, None
         low, high = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        if self.reflected:
+            low, high = max(0.0, 2 * self.value - high), min(1.0, 2 * self.value - low)
         return float(low), float(high)
 
 
@@ -117,13 +127,17 @@ class PatientResamples:
             kind = np.uint8 if counts.max() < 256 else np.uint32
             yield counts.astype(kind).T[self.patient_of_row]
 
-    def estimates(self, statistic: Callable[[np.ndarray], Mapping[str, np.ndarray]]) -> dict[str, Estimate]:
+    def estimates(
+        self, statistic: Callable[[np.ndarray], Mapping[str, np.ndarray]], *, reflected: Sequence[str] = ()
+    ) -> dict[str, Estimate]:
         """
         Values and resampled values of several metrics at once.
 
         Args:
             statistic (`Callable`): From weights of shape `(num_rows, num_resamples)` to one `(num_resamples,)` per
                 metric, NaN where a metric does not exist.
+            reflected (sequence of `str`, *optional*): Metrics (what stands before a slash) whose intervals are
+                reflected, see [`Estimate`].
 
         Returns:
             `dict[str, Estimate]`: Without the metrics that do not exist on the rows as they are.
@@ -137,7 +151,7 @@ class PatientResamples:
                 logger.warning("%s is left out: the rows lack a class.", name)
                 continue
             samples = np.concatenate([block[name] for block in blocks]) if blocks else np.empty(0)
-            estimates[name] = Estimate(value, samples, self.digest)
+            estimates[name] = Estimate(value, samples, self.digest, reflected=name.partition("/")[0] in reflected)
             _report_degenerate(name, estimates[name])
         return estimates
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 from datasets import Dataset
 
-from .bootstrap import PatientResamples
+from ..ontology import ancestors
+from .bootstrap import Estimate, PatientResamples
 from .metrics import RankedClasses, class_areas, rank_classes, stratum_rows
 from .results import Measured
 from .rows import Truth, brightness_quartiles, column_values, patients, read_truth, single_origin
@@ -59,12 +60,13 @@ class ClassificationProtocol:
             return ClassificationProtocol(**{**vars(self), "stratify_by": "view"})
         return self
 
-    def describe(self) -> str:
-        """The part of a result's `protocol` that this decides."""
+    def describe(self, *, reflected: bool = False) -> str:
+        """The part of a result's `protocol` that this decides; `reflected` says how its interval was taken."""
         strata = "none" if self.stratify_by is None else self.stratify_by
         if self.match_brightness:
             strata += " x quartile of mean grey level within it"
-        resampling = f"{self.num_bootstrap} x patients, percentile" if self.num_bootstrap else "none"
+        kind = "reflected percentile" if reflected else "percentile"
+        resampling = f"{self.num_bootstrap} x patients, {kind}" if self.num_bootstrap else "none"
         return (
             f"strata={strata}; negatives={self.negatives}; uncertain=excluded; min_positives={self.min_positives}; "
             f"bootstrap={resampling}"
@@ -94,11 +96,13 @@ def measure_classification(
     *,
     score_protocol: str,
     grey_levels: np.ndarray | None = None,
+    mean_of: Sequence[str] | None = None,
 ) -> list[Measured]:
     """
     AUROC and AUPRC of every finding that has enough positives and negatives, and their means.
 
-    `no_finding` says what the others say together; it gets its own lines and stays out of the means.
+    `no_finding` says what the others say together, an umbrella term (lung opacity) what those below it say: they get
+    their own lines and stay out of the means, where they would count the same images twice.
 
     Args:
         scores (`Mapping[str, np.ndarray]`): Per finding `(num_rows,)`; higher is more likely.
@@ -106,9 +110,12 @@ def measure_classification(
         protocol (`ClassificationProtocol`): What is compared with what.
         score_protocol (`str`): How the scores came about; opens the `protocol` of every result.
         grey_levels (`np.ndarray` of shape `(num_rows,)`, *optional*): Needed to match brightness.
+        mean_of (sequence of `str`, *optional*): Findings of the means; by default all that are measured but
+            `no_finding` and those with a more specific finding beside them.
 
     Returns:
-        `list[Measured]`: Means first. Empty when no finding can be measured (the log says why).
+        `list[Measured]`: Means first, with the mean AUPRC of chance. Empty when no finding can be measured (the log
+        says why).
     """
     protocol = protocol.for_dataset(dataset)
     tasks = finding_tasks(dataset, list(scores), protocol, grey_levels=grey_levels)
@@ -116,7 +123,7 @@ def measure_classification(
         logger.warning("No finding has %d positive and negative patients to measure.", protocol.min_positives)
         return []
     ranked = {finding: _ranked(task, scores[finding]) for finding, task in tasks.items()}
-    in_mean = [finding for finding in tasks if finding != "no_finding"]
+    in_mean = most_specific(tasks) if mean_of is None else [finding for finding in mean_of if finding in tasks]
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
         values = {}
@@ -127,15 +134,26 @@ def measure_classification(
         return {name: np.mean(columns, axis=0) for name, columns in means.items() if columns} | values
 
     resamples = PatientResamples(patients(dataset), protocol.num_bootstrap, protocol.seed)
-    description = f"{score_protocol}; {protocol.describe()}"
     measured = []
-    for metric, estimate in resamples.estimates(statistic).items():
+    for metric, estimate in resamples.estimates(statistic, reflected=("auprc", "macro_auprc")).items():
+        description = f"{score_protocol}; {protocol.describe(reflected=estimate.reflected)}"
         if metric.startswith("macro_"):
             used = len(np.unique(np.concatenate([tasks[finding].rows for finding in in_mean])))
             measured.append(Measured(metric, estimate, used, f"{description}; mean of {', '.join(in_mean)}"))
+            if metric == "macro_auprc":
+                chance = float(np.mean([_prevalence(tasks[finding]) for finding in in_mean]))
+                estimate = Estimate(chance, np.empty(0), resamples.digest)
+                measured.append(Measured("macro_auprc/chance", estimate, used, measured[-1].protocol))
         else:
             measured.append(Measured(metric, estimate, len(tasks[metric.partition("/")[2]].rows), description))
     return measured
+
+
+def most_specific(findings: Iterable[str]) -> list[str]:
+    """The findings that a mean is taken over: without `no_finding` and without the parents of others."""
+    findings = list(findings)
+    umbrellas = {"no_finding"}.union(*(ancestors(finding) for finding in findings))
+    return [finding for finding in findings if finding not in umbrellas]
 
 
 def finding_tasks(
@@ -195,6 +213,12 @@ def _ranked(task: FindingTask, scores: np.ndarray) -> list[tuple[np.ndarray, Ran
     present = np.zeros(len(scores), dtype=bool)
     present[task.rows] = task.labels
     return [(part, rank_classes(present[part], scores[part])) for part in parts]
+
+
+def _prevalence(task: FindingTask) -> float:
+    """What AUPRC is by chance: the share of positives, over strata averaged as AUPRC itself is."""
+    parts = [task.labels[part] for part in stratum_rows(task.strata, len(task.rows))]
+    return sum(part.mean() * part.sum() for part in parts) / task.labels.sum()
 
 
 def _areas(parts: list[tuple[np.ndarray, RankedClasses]], weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

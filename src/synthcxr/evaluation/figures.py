@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from ..ontology import FINDINGS
 from .bootstrap import Estimate
-from .classification import ClassificationProtocol, FindingTask, finding_tasks, measure_classification
+from .classification import ClassificationProtocol, FindingTask, finding_tasks, measure_classification, most_specific
 from .metrics import roc_curve
 from .results import write_whole
 from .rows import column_values, dataset_title, single_origin
@@ -84,13 +84,14 @@ def plot_roc(
             task = tasks[finding]
             grid, curves[finding] = roc_curve(task.labels, scores[finding][task.rows], task.strata)
             left.plot(grid, curves[finding], color=_QUIET, linewidth=0.8)
-        in_mean = [curves[finding] for finding in ordered if finding != "no_finding"]
+        in_mean = [curves[finding] for finding in most_specific(ordered)]
         if in_mean:
             label = f"mean of {len(in_mean)} findings, AUROC {estimates['macro_auroc'].value:.2f}"
             left.plot(grid, np.mean(in_mean, axis=0), color=_ACCENT, linewidth=2, label=label)
             left.legend(loc="lower right", frameon=False)
         left.plot([0, 1], [0, 1], color=_INK, linewidth=0.6, linestyle=":")
         left.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal", xlim=(0, 1), ylim=(0, 1))
+        left.set_anchor("N")
         left.set_title(title or dataset_title(dataset, None))
         _draw_intervals(right, ordered, tasks, estimates)
         _finish(figure, dataset, path, "strata: " + (protocol.describe().partition("; ")[0].partition("=")[2]))
@@ -137,13 +138,16 @@ def plot_examples(
         for index, (row_axes, image, phrase) in enumerate(zip(axes, images, phrases, strict=True)):
             example = examples[index]
             row_axes[0].imshow(image, cmap="gray", vmin=0, vmax=255)
-            row_axes[0].set_title(f"{example.get('view') or 'view unknown'}: {', '.join(labels[rows[index]][-3:])}")
+            row_axes[0].set_title(f"{example.get('view') or 'view unknown'}: {FINDINGS[findings[index]].name}")
             _draw_boxes(row_axes[0], example.get("objects"), dataset, findings[index])
             _draw_map(row_axes[1], pixels[index], maps[index])
-            row_axes[1].set_title(f"“{phrase}”  cosine {maps[index].min():.2f} to {maps[index].max():.2f}")
-            row_axes[2].text(0, 1, _wrapped(example["report"] or "(no report)"), va="top", color=_INK, fontsize=7.5)
+            row_axes[1].set_title(textwrap.shorten(f"“{phrase}”", 30, placeholder=" …"))
+            row_axes[1].set_xlabel(f"cosine {maps[index].min():.2f} to {maps[index].max():.2f}", fontsize=7)
+            report = row_axes[2].text(0, 1, _wrapped(example["report"]), va="top", color=_INK, fontsize=7.5)
+            report.set_in_layout(False)
             for axis in row_axes:
-                axis.set_axis_off()
+                axis.set(xticks=[], yticks=[])
+                axis.spines[:].set_visible(False)
         _finish(figure, dataset, path, "dashed: where the finding is; colour: where the model sees the words")
     return figure
 
@@ -202,18 +206,20 @@ def _finish(figure: Figure, dataset: Dataset, path: str | Path, note: str) -> No
 def _draw_intervals(
     axis: Axes, ordered: Sequence[str], tasks: Mapping[str, FindingTask], estimates: Mapping[str, Estimate]
 ) -> None:
+    in_mean = most_specific(ordered)
     for place, finding in enumerate(ordered):
         estimate = estimates[f"auroc/{finding}"]
         low, high = estimate.interval
         if low is not None:
             axis.plot([low, high], [place, place], color=_ACCENT, linewidth=1.2)
-        axis.plot(estimate.value, place, "o", color=_ACCENT, markersize=4)
+        fill = _ACCENT if finding in in_mean else "white"
+        axis.plot(estimate.value, place, "o", color=_ACCENT, markerfacecolor=fill, markersize=4)
     names = [f"{FINDINGS[finding].name} ({int(tasks[finding].labels.sum())})" for finding in ordered]
     axis.set_yticks(range(len(ordered)), names)
     axis.axvline(0.5, color=_INK, linewidth=0.6, linestyle=":")
     lowest = min(min(item.interval[0] or 1, item.value) for name, item in estimates.items() if "auroc/" in name)
     axis.set(xlim=(min(0.4, lowest - 0.02), 1.01), ylim=(-0.7, len(ordered) - 0.3), xlabel="AUROC, 95 % interval")
-    axis.set_title("finding (positive images)")
+    axis.set_title("finding (positive images); hollow: not in the mean")
 
 
 def _draw_boxes(axis: Axes, objects: Mapping[str, Any] | None, dataset: Dataset, finding: str) -> None:
@@ -231,7 +237,7 @@ def _draw_map(axis: Axes, pixels: np.ndarray, similarity: np.ndarray) -> None:
     # Opacity follows the map, so that what matters is coloured and the rest stays readable.
     span = max(float(np.ptp(similarity)), 1e-6)
     strength = (similarity - similarity.min()) / span
-    axis.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=0.65 * strength)
+    axis.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=0.6 * strength**2)
 
 
 def _label_names(dataset: Dataset) -> list[list[str]]:
@@ -240,11 +246,11 @@ def _label_names(dataset: Dataset) -> list[list[str]]:
 
 
 def _most_specific(labels: Sequence[str]) -> str:
-    """The finding without a more specific one beside it; the last of the ontology's order among several."""
+    """A finding without a more specific one beside it; of several the first with a side."""
     parents = {FINDINGS[finding].parent for finding in labels}
     specific = [finding for finding in labels if finding not in parents]
     local = [finding for finding in specific if FINDINGS[finding].sided]
-    return (local or specific or ["no_finding"])[-1]
+    return (local or specific or ["no_finding"])[0]
 
 
 def _varied_rows(labels: Sequence[Sequence[str]], count: int) -> list[int]:
@@ -252,11 +258,13 @@ def _varied_rows(labels: Sequence[Sequence[str]], count: int) -> list[int]:
     first: dict[str, int] = {}
     for row, findings in enumerate(labels):
         first.setdefault(_most_specific(findings), row)
-    ordered = sorted(first, key=lambda finding: (not FINDINGS[finding].sided, finding == "no_finding", first[finding]))
-    return [first[finding] for finding in ordered[:count]]
+    found = [finding for finding in FINDINGS if finding in first]
+    found.sort(key=lambda finding: (finding == "no_finding", not FINDINGS[finding].sided))
+    return [first[finding] for finding in found[:count]]
 
 
-def _wrapped(report: str) -> str:
+def _wrapped(report: str | None) -> str:
+    report = report or "(no report)"
     lines = [line for part in report.splitlines() for line in textwrap.wrap(part, 62) or [""]]
     if len(lines) > _MAX_REPORT_LINES:
         lines = [*lines[: _MAX_REPORT_LINES - 1], "…"]

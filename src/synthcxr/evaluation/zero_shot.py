@@ -58,7 +58,8 @@ def zero_shot_classification(
     Args:
         model (`str`, `Path`, `PreTrainedModel`, `Encoder` or `Embeddings`): The model, or this dataset embedded.
         dataset (`Dataset`): Has `image` (unless embeddings are given) and `labels`; all rows of one `origin`.
-        findings (sequence of `str`, *optional*): Ids of the ontology; all that the dataset labels by default.
+        findings (sequence of `str`, *optional*): Ids of the ontology; all but `no_finding` enter the mean. By default
+            what the dataset labels, with the mean over those that are no umbrella term of others.
         prompt_set (`str` or sequence of `str`, *optional*, defaults to `"name"`): One or several of
             `ontology.prompts.PROMPT_SETS`; each is reported, since models depend on the wording.
         pooling (`str`, *optional*, defaults to `"mean"`): Several prompts of a finding by the `"mean"` of their
@@ -76,8 +77,9 @@ def zero_shot_classification(
         encoder_options: `processor`, `batch_size`, `device` of [`load_encoder`].
 
     Returns:
-        `list[Result]`: `macro_auroc`, `macro_auprc`, then `auroc/<finding>` and `auprc/<finding>`. A finding with too
-        few positives or negatives has no line and the log says so; hedged rows are left out of that finding.
+        `list[Result]`: `macro_auroc`, `macro_auprc` (and `macro_auprc/chance`, the mean prevalence), then
+        `auroc/<finding>` and `auprc/<finding>`. A finding with too few positives or negatives has no line and the log
+        says so; hedged rows are left out of that finding.
 
     Raises:
         ValueError: On an unknown finding or prompt set, or rows of mixed origin.
@@ -113,6 +115,7 @@ def measure_zero_shot(
     """The same with the resampled values, for paired comparisons."""
     protocol = (protocol or ClassificationProtocol()).for_dataset(dataset)
     embeddings = as_embeddings(model, dataset, **encoder_options)
+    mean_of = None if findings is None else [finding for finding in findings if finding != "no_finding"]
     findings = labelled_findings(dataset) if findings is None else list(findings)
     held_out = None
     if validation is not None:
@@ -122,7 +125,12 @@ def measure_zero_shot(
         scores = zero_shot_scores(embeddings, dataset, findings=findings, prompt_set=name, pooling=pooling)
         score_protocol = f"prompts={name}; pooling={_POOLING[pooling]}; score=cos(positive)-cos(negative)"
         measured += measure_classification(
-            scores, dataset, protocol, score_protocol=score_protocol, grey_levels=embeddings.grey_levels
+            scores,
+            dataset,
+            protocol,
+            score_protocol=score_protocol,
+            grey_levels=embeddings.grey_levels,
+            mean_of=mean_of,
         )
         if held_out is not None:
             chosen_on = zero_shot_scores(held_out, validation, findings=findings, prompt_set=name, pooling=pooling)
