@@ -50,9 +50,8 @@ class DualEncoderPreTrainedModel(PreTrainedModel):
         towers = {key: value for key, value in kwargs.items() if key not in own}
         unknown = [key for key in towers if not key.startswith(("vision_", "text_"))]
         if unknown:
-            raise ValueError(
-                f"{unknown[0]!r} is no field of {cls.config_class.__name__}, nor a `vision_` or `text_` one."
-            )
+            known = f"a field of {cls.config_class.__name__} or an argument with the prefix vision_ or text_"
+            raise ValueError(f"{unknown[0]!r} is unknown; expected {known}.")
         vision_model, text_model = load_towers(vision_name_or_path, text_name_or_path, **towers)
         model = cls(cls.config_class(vision_config=vision_model.config, text_config=text_model.config, **own))
         model.vision_model.load_state_dict(vision_model.state_dict())
