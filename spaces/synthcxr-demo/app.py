@@ -119,9 +119,10 @@ def open_radiograph(path: str | None) -> Image.Image:
         raise gr.Error("Drop a radiograph or take an example first.", title="No image", print_exception=False)
     name = Path(path).name
     try:
-        image = to_eight_bit(read_radiograph(Path(path).read_bytes(), max_pixels=MAX_PIXELS))
-    except (ValueError, OSError) as error:
-        raise gr.Error(html.escape(f"{name}: {error}"), title="Unreadable image", print_exception=False) from error
+        image = to_eight_bit(read_radiograph(path, max_pixels=MAX_PIXELS))
+    except (ValueError, OSError, ImportError) as error:
+        words = html.escape(str(error).replace(str(path), name))
+        raise gr.Error(words, title="Unreadable image", print_exception=False) from error
     image.thumbnail((DISPLAY_SIZE, DISPLAY_SIZE), Image.Resampling.LANCZOS)
     return image
 

@@ -2,17 +2,22 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 from urllib.parse import urlparse
 
+import numpy as np
 import pytest
+import torch
 from datasets import load_dataset
+from PIL import Image
 from tiny_artefacts import build_tiny_dataset, save_tiny_checkpoint
 
 from synthcxr.hub import publish, save_card
-from synthcxr.hub.cards import render_model_card
+from synthcxr.hub.cards import render_model_card, set_repo_id
+from synthcxr.models import ConvirtModel, CxrProcessor
 
 
 @pytest.fixture
@@ -93,9 +98,9 @@ def test_a_second_dry_run_replaces_the_first(model_folder):
 ALONE = """
 import sys
 sys.modules["synthcxr"] = None
-import torch
+import numpy, torch
 from PIL import Image
-from transformers import AutoModel, AutoProcessor, pipeline
+from transformers import AutoModel, AutoProcessor
 
 folder = sys.argv[1]
 model = AutoModel.from_pretrained(folder, trust_remote_code=True).eval()
@@ -103,32 +108,36 @@ processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
 image = Image.new("L", (80, 100), 90)
 inputs = processor(text=["Left pleural effusion.", "Clear."], images=[image], padding=True, return_tensors="pt")
 with torch.no_grad():
-    print(tuple(model(**inputs).logits_per_image.shape))
-    print(tuple(model.get_similarity_maps(inputs["pixel_values"].expand(2, -1, -1, -1), inputs["input_ids"]).shape))
-classify = pipeline("zero-shot-image-classification", model=folder, trust_remote_code=True)
-print(sorted(item["label"] for item in classify(image, candidate_labels=["edema", "clear"])))
+    logits = model(**inputs).logits_per_image
+    maps = model.get_similarity_maps(inputs["pixel_values"].expand(2, -1, -1, -1), inputs["input_ids"])
+numpy.savez("out.npz", logits=logits, maps=maps)
 """
 
 
-def test_the_staged_model_loads_in_an_interpreter_without_the_package(model_folder, tmp_path):
+def test_the_staged_model_and_its_examples_give_the_same_numbers_without_the_package(model_folder, tmp_path):
     staged = publish("model", model_folder, "org/tiny", dry_run=True).path
+    card = set_repo_id((staged / "README.md").read_text(), str(staged))
+    examples = re.findall(r"^```python\n(.*?)^```$", card, flags=re.DOTALL | re.MULTILINE)
     environment = {
         **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME")},
-        "HF_HOME": str(tmp_path / "hf"),
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
+        **{"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
     }
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", ALONE, str(staged)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-I", "-c", "\n".join([ALONE, *examples]), str(staged)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0] == "(1, 2)"
-    assert done.stdout.splitlines()[2] == "['clear', 'edema']"
+    assert "tensor([[" in done.stdout
+    assert "'label': 'Pleural effusion.'" in done.stdout
+
+    model = ConvirtModel.from_pretrained(model_folder).eval()
+    processor = CxrProcessor.from_pretrained(model_folder)
+    texts = ["Left pleural effusion.", "Clear."]
+    inputs = processor(text=texts, images=[Image.new("L", (80, 100), 90)], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**inputs).logits_per_image
+        maps = model.get_similarity_maps(inputs["pixel_values"].expand(2, -1, -1, -1), inputs["input_ids"])
+    alone = np.load(tmp_path / "out.npz")
+    np.testing.assert_allclose(alone["logits"], logits, atol=1e-5)
+    np.testing.assert_allclose(alone["maps"], maps, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "weights.pt", "head.PTH", "vocabulary.pkl", "sub/tensors.ckpt"])

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult
-from transformers import TrainingArguments
 
 from ..evaluation.results import Result
 from ..ontology import FINDING_IDS
@@ -273,6 +272,8 @@ def _quality_scores(splits: Mapping[str, SplitStatistics]) -> list[Content]:
 
 def _changed_settings(settings: Mapping[str, Any]) -> Content:
     """Training arguments that differ from the stock ones, and those that everybody asks for."""
+    from transformers import TrainingArguments  # takes seconds to import; most cards have no training to show
+
     stock = {
         item.name: item.default if item.default is not MISSING else None
         for item in fields(TrainingArguments)
