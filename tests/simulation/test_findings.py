@@ -122,7 +122,8 @@ def test_every_image_size_shows_the_same_finding(finding):
         areas.append(effect.mask.sum() * pixel**2)
         sums.append(float(effect.attenuation.sum()) * pixel**2)
         centres.append((rows.mean() / size, columns.mean() / size))
-    assert np.allclose(centres[0], centres[1], atol=0.02)
+    # A wire is at least a pixel wide on its mask, so that it weighs more against its generator on small images.
+    assert np.allclose(centres[0], centres[1], atol=0.05 if finding in DEVICES else 0.02)
     thin = finding in DEVICES or finding in ("granuloma", "fracture", "pneumothorax", "pleural_thickening")
     assert areas[0] == pytest.approx(areas[1], rel=1.3 if thin else 0.2)
     assert sums[0] == pytest.approx(sums[1], rel=0.2, abs=0.6)

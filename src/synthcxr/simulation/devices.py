@@ -163,7 +163,7 @@ def sternotomy_wires(
             [(0.65 + 0.4 * wide) * np.cos(turn), (0.22 + 0.3 * tall) * np.sin(turn)], axis=1
         )
         tail = loop[-1] + size * np.array([[0.0, 0.0], [0.25 * (twist - 0.5), 0.5], [0.4 * (twist - 0.5), 0.25]])
-        strokes += [(loop, 0.045, MU_METAL), (tail, 0.07, MU_METAL)]
+        strokes += [(loop, 0.052, MU_METAL), (tail, 0.08, MU_METAL)]
     heart = np.array(scene.landmarks["heart"])
     for down, across, turn, length in clip_draws[: int(7 * max(clips - 0.4, 0) / 0.6)]:
         place = heart + size * np.array([0.5 + 3.5 * across, -4.5 + 7.0 * down])

@@ -41,10 +41,10 @@ def scoliosis(scene: Scene, instance: FindingInstance, side: str | None, rng: np
 
 
 def deform_scoliosis(geometry: Geometry, instance: FindingInstance, rng: np.random.Generator) -> Geometry:
-    """A lateral curve of 1 to 4 cm, to the right more often than to the left."""
+    """A lateral curve of 0.5 to 3 cm, to the right more often than to the left."""
     level, turn = severity_level(instance, rng), rng.random()
     sign = -1 if turn < 0.7 else 1
-    return replace(geometry, spine_curvature_cm=sign * (0.9 + 3.2 * level) * geometry.half_width_cm / 13.8)
+    return replace(geometry, spine_curvature_cm=sign * (0.5 + 2.6 * level) * geometry.half_width_cm / 13.8)
 
 
 def _broken_rib(scene: Scene, instance: FindingInstance, side: str, choice: float) -> np.ndarray | None:
@@ -101,5 +101,5 @@ def _displaced(
         # The gap opens both cortices, about half a centimetre of bone on the ray.
         line = stroke_chord(x_cm, y_cm, ends, 0.5 * gap + 0.04)
         attenuation -= 1.1 * radius * scene.mu_bone * np.minimum(line / (gap + 0.08), 1.0)
-    seen = (np.abs(along) < 2.2 * radius) & (np.abs(across) < 1.25 * radius + abs(step))
+    seen = (along / (2.2 * radius)) ** 2 + (across / (1.5 * radius + abs(step))) ** 2 < 1
     return windowed_effect(scene, window, attenuation.astype(np.float32), seen)

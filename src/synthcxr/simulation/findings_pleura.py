@@ -34,7 +34,7 @@ def pleural_effusion(
     level = severity_level(instance, rng)
     lying = 1.0 if scene.geometry.supine else (0.45 * rng.random() if scene.geometry.view == "AP" else 0.0)
     upright = _meniscus(frame, level, rng, haze_cm=1.2 + 3.0 * lying)
-    veil, rim = _veil(frame, level, rng)
+    veil, rim = _veil(frame, level, rng) if lying else (0.0, 0.0)
     # What the report places in the angle must be seen there, lying or not.
     drained = 0.35 if region_stem(instance.region) == "costophrenic_angle" else 0.75
     fluid = np.minimum((1 - drained * lying) * upright * frame.thickness + lying * veil, frame.thickness)
@@ -64,7 +64,7 @@ def pneumothorax(scene: Scene, instance: FindingInstance, side: str | None, rng:
     level = severity_level(instance, rng)
     if scene.geometry.supine and level < 0.8 and region_stem(instance.region) != "apex":
         return _deep_sulcus(frame, level, rng)
-    shrink, strength = _shrinkage(frame, level, rng), rng.uniform(0.11, 0.19)
+    shrink, strength = _shrinkage(frame, level, rng), rng.uniform(0.11, 0.19) * (0.8 + 0.6 * level)
     inner, outer = _retract(frame, shrink)
     line = strength * _pleural_line(frame, shrink)
     return frame.effect(inner + line, outer | (line > 0.4 * strength))
@@ -98,7 +98,7 @@ def pleural_thickening(
     noise = fractal_noise(frame.x_cm, frame.y_cm, seed=noise_seed(rng), scale_cm=4.0, octaves=2, persistence=0.35)
     inset = _inset(frame)
     if apical:
-        along = smoothstep(frame.v, 0.2 + 0.06 * level, 0.05) * smoothstep(frame.u, 0.0, 0.3)
+        along = smoothstep(frame.v, 0.2 + 0.06 * level, 0.05) * smoothstep(frame.u, 0.1, 0.45)
         width *= 1.4
     else:
         along = smoothstep(np.abs(frame.v - centre), half, half - 0.12) * smoothstep(frame.u, 0.55, 0.8)
@@ -130,7 +130,7 @@ def _veil(frame: LungFrame, level: float, rng: np.random.Generator) -> tuple[np.
     top, cap = rng.uniform(-0.1, 0.3) - 0.5 * level, rng.uniform(0.0, 1.2)
     layer = depth * (0.1 + 0.9 * smoothstep(frame.v, top, 1.0))
     layer = layer * (0.8 + 0.2 * smoothstep(frame.u, 0.0, 1.0))
-    rim = smoothstep(_inset(frame), 0.9 * cap * level + 0.05, 0.0) * (level > 0.5)
+    rim = smoothstep(_inset(frame), 0.9 * cap * level + 0.05, 0.0) if level > 0.5 else np.zeros_like(layer)
     return np.minimum(layer, frame.thickness), 2.5 * rim
 
 

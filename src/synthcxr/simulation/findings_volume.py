@@ -171,8 +171,8 @@ def _lower_collapse(frame: LungFrame, level: float, rng: np.random.Generator) ->
 
 def _upper_collapse(frame: LungFrame, level: float, rng: np.random.Generator) -> np.ndarray:
     """The upper lobe folds against apex and mediastinum under a fissure that has swung up (right) or fades (left)."""
-    rng_shift, blur = rng.uniform(-0.04, 0.04), 0.015 if frame.side == "right" else 0.12
-    edge = 0.17 + rng_shift + (1 - level) * 0.12 + 0.16 * (1 - frame.u) ** 1.5
+    shift, blur = rng.uniform(-0.04, 0.04), 0.015 if frame.side == "right" else 0.12
+    edge = 0.17 + shift + (1 - level) * 0.12 + 0.16 * np.maximum(1 - frame.u, 0) ** 1.5
     cone = smoothstep(frame.v, edge + blur, edge - blur)
     envelope = np.maximum(cone, 0.25 * lobe_envelope(frame, "upper_lobe", rng)) * lung_presence(frame)
     grain = np.clip(1 + 0.12 * lung_noise(frame, rng, 2.5), 0.5, 1.4)
@@ -199,18 +199,16 @@ def _collapse_of(stem: str | None) -> Callable[[LungFrame, float, np.random.Gene
 def _emphysema_of_lung(
     frame: LungFrame, instance: FindingInstance, level: float, rng: np.random.Generator
 ) -> FindingEffect:
-    scene, high = frame.scene, rng.random() < 0.75
-    if region_stem(instance.region) == "upper_zone":
-        high = True
-    patchy = 0.6 + 0.35 * lung_noise(frame, rng, 4.0)
-    zone = smoothstep(frame.v, 0.85, 0.2) if high else smoothstep(frame.v, 0.25, 0.8)
+    scene, stem = frame.scene, region_stem(instance.region)
+    patchy = 0.65 + 0.3 * lung_noise(frame, rng, 4.0)
+    zone = smoothstep(frame.v, 0.75, 0.15) if stem == "upper_zone" else 0.6 + 0.4 * smoothstep(frame.v, 0.9, 0.2)
     lost = np.clip((0.1 + 0.5 * level) * (0.45 + 0.55 * zone) * patchy, 0, 0.85) * lung_presence(frame)
     vessels = frame.vessels
     mu = scene.mu_lung[frame.side]
     bullae, rings = np.zeros_like(frame.thickness), np.zeros_like(frame.thickness)
     draws, seeds = rng.random((5, 4)), [noise_seed(rng) for _ in range(5)]
     for (first, second, size, wall), seed in zip(draws[: int(5.99 * max(level - 0.3, 0) / 0.7)], seeds, strict=False):
-        v = 0.08 + 0.3 * second if high else 0.65 + 0.3 * second
+        v = 0.08 + (0.3 if stem == "upper_zone" else 0.7) * second**1.5
         centre, radius = frame.point(0.15 + 0.75 * first, v), (0.8 + 1.8 * size) * frame.height_cm / 20.0
         radii = (radius, radius * (0.75 + 0.4 * wall))
         bullae = np.maximum(bullae, _bulla(frame, centre, radii, seed))

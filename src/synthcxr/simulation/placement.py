@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import label
+from numba import njit
 
 from ..ontology import REGIONS, FindingInstance
 from .scene import FindingEffect, Scene
@@ -205,12 +205,36 @@ def visible(attenuation: np.ndarray, *, floor: float = _VISIBLE_FLOOR, share: fl
 
 
 def _without_crumbs(mask: np.ndarray) -> np.ndarray:
-    parts, count = label(mask)
-    if count < 2:
-        return mask
-    areas = np.bincount(parts.ravel())
-    areas[0] = 0
-    return (areas >= _CRUMB_SHARE * areas.max())[parts]
+    parts = np.zeros(mask.shape, dtype=np.int32)
+    areas = _label(np.ascontiguousarray(mask), parts)
+    return mask if len(areas) < 3 else (areas >= _CRUMB_SHARE * areas.max())[parts]
+
+
+@njit(cache=True)
+def _label(mask: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Number the parts that hang together from 1 up; returns the area of each, and 0 for the outside."""
+    height, width = mask.shape
+    stack = np.empty((mask.size, 2), np.int32)
+    areas = [0]
+    for row in range(height):
+        for column in range(width):
+            if not mask[row, column] or parts[row, column]:
+                continue
+            part, area, depth = len(areas), 0, 1
+            parts[row, column] = part
+            stack[0, 0], stack[0, 1] = row, column
+            while depth:
+                depth -= 1
+                r, c = stack[depth, 0], stack[depth, 1]
+                area += 1
+                for dr, dc in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+                    rr, cc = r + dr, c + dc
+                    if 0 <= rr < height and 0 <= cc < width and mask[rr, cc] and not parts[rr, cc]:
+                        parts[rr, cc] = part
+                        stack[depth, 0], stack[depth, 1] = rr, cc
+                        depth += 1
+            areas.append(area)
+    return np.array(areas)
 
 
 def _bounds(mask: np.ndarray) -> tuple[slice, slice]:
