@@ -70,6 +70,8 @@ def map_in_processes(
 def _start_worker(counter: Synchronized) -> None:
     global _counter
     _counter = counter
+    if wait_for_end([multiprocessing.parent_process().sentinel], timeout=0):
+        os._exit(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -136,8 +136,8 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """Where a file grows before it gets its name: hidden, in the same folder, so that renaming is atomic."""
-    return path.with_name(f".{path.name}.tmp")
+    """Where a file grows before it gets its name: hidden, in the same folder, and this process's own."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def record_data(record: ShardRecord) -> dict[str, Any]:
