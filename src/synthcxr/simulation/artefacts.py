@@ -36,7 +36,7 @@ def add_markers(grey: np.ndarray, acquisition: Acquisition, rng: np.random.Gener
 
 
 def add_collimation(grey: np.ndarray, rng: np.random.Generator) -> None:
-    """Blacken what the shutters keep from the detector: up to four borders, a little askew; in a third of the images."""
+    """Blacken what the shutters keep from the detector: up to four borders, askew; in a third of images."""
     uniform, normal = rng.random(8), rng.standard_normal(4)
     if uniform[0] > 0.35:
         return

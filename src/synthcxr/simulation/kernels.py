@@ -115,7 +115,7 @@ def project_ellipsoids(
 
     Args:
         x_cm, y_cm (`np.ndarray`): Columns and rows in cm, evenly spaced.
-        solids (`np.ndarray` of shape `(num_solids, 6)`): Centre x and y, half axes, angle of the first one, full depth.
+        solids (`np.ndarray` of shape `(num_solids, 6)`): Centre x, y, half axes, angle of the first one, depth.
         softness (`float`): Width of the melting zone as a share of the squared depth; 0 for a plain union.
         squares (`np.ndarray` of shape `(height, width)`, float32): Raised; negative outside. Begin with `-1e6`.
     """
@@ -167,8 +167,8 @@ def project_tubes(
         points (`np.ndarray` of shape `(num_points, 2)`): Vertices in cm.
         radii (`np.ndarray` of shape `(num_points,)`): Half widths in cm.
         gains (`np.ndarray` of shape `(num_points,)`): Path length at the axis of a solid tube.
-        breaks (`np.ndarray` of shape `(num_points,)`, uint8): 1 where a polyline begins that is cut off flat at both ends, 2
-            where one begins that has round ends, else 0.
+        breaks (`np.ndarray` of shape `(num_points,)`, uint8): 1 where a polyline with flat ends begins, 2 where one
+            with round ends begins, else 0.
         hollow (`np.ndarray` of shape `(num_points,)`): Share of the inside that is not bone; 0 for a solid tube.
         wall (`float`): Inner over outer radius.
     """
@@ -232,8 +232,8 @@ def project_spine(
 
     Args:
         x_cm, y_cm (`np.ndarray`): Columns and rows in cm.
-        axis, half_width, phase (`np.ndarray` of shape `(height,)`): x of the axis, half width of a body, and the number
-            of the vertebra with its fraction (0 to 1 from the upper endplate to the next one).
+        axis, half_width, phase (`np.ndarray` of shape `(height,)`): x of the axis, half width of a body, number of
+            the vertebra with its fraction (0 to 1 from the upper endplate to the next one).
         rotation (`float`): Offset of the spinous process from the axis in cm.
         gain (`float`): Thickness of the bone.
         out (`np.ndarray` of shape `(height, width)`, float32): Added to.

@@ -11,7 +11,7 @@ from .streams import stream
 
 def add_lookalikes(scene: Scene, *, seed: int) -> None:
     """
-    Add nipples, fat pads, scars and calcified cartilage of the patient, and folds, electrodes and clothes of the study.
+    Add nipples, fat pads, scars and calcified cartilage of the patient; folds, electrodes and clothes of the study.
 
     Args:
         scene (`Scene`): Changed in place.

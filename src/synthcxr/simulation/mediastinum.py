@@ -11,7 +11,9 @@ from .vessels import hilum
 
 def heart_solids(geometry: Geometry) -> np.ndarray:
     """
-    Ventricles, right atrium and outflow tracts as ellipsoids `(3, 6)`, whose united width over that of the thorax is the given ratio.
+    Ventricles, right atrium and outflow tracts as ellipsoids `(3, 6)`.
+
+    Their united width over that of the thorax is the cardiothoracic ratio.
 
     Columns: centre x and y, half axes, angle of the first axis, depth.
     """

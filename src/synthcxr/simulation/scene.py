@@ -172,7 +172,7 @@ class Scene:
         mu_soft (`float`): Attenuation of soft tissue per cm.
         mu_bone (`float`): Attenuation of compact bone in excess of soft tissue, per cm.
         mu_lung (`dict[str, float]`): Side to attenuation of aerated lung per cm.
-        solids (`dict[str, np.ndarray]`): Name to ellipsoids `(n, 6)` as `kernels.project_ellipsoids` takes them: `heart`,
+        solids (`dict[str, np.ndarray]`): Name to ellipsoids `(n, 6)` for `kernels.project_ellipsoids`: `heart`,
             `aortic_arch`, `great_vessels`, `gastric_bubble`.
         bones (`dict[str, list[Bone]]`): Region id, such as `left_rib_3` or `trachea`, to its tubes.
         plates (`dict[str, np.ndarray]`): Region id to the corners `(n, 2)` of a flat bone.

@@ -62,7 +62,7 @@ def simulate(
     """
     Simulate the radiograph of a study.
 
-    The body follows from `spec.patient.seed`, every finding from its own seed, position, exposure and noise from `seed`:
+    The body follows from `spec.patient.seed`, every finding from its own seed; position, exposure, noise from `seed`:
     a study with and without a finding (`spec.without`) shows the same patient, held and exposed in the same way.
 
     Args:
@@ -116,7 +116,7 @@ def simulate(
 
 def project_study(spec: StudySpec, *, image_size: int, seed: int | None = None) -> Scene:
     """
-    Project a study's patient, deformed by the findings and with healthy look-alikes, without the findings' own shadows.
+    Project a study's patient, deformed by the findings, with healthy look-alikes, without the findings' shadows.
 
     Args:
         spec (`StudySpec`): The study.
