@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-from ..ontology import FINDINGS, StudySpec
+from ..ontology import FINDINGS, FindingInstance, StudySpec
 from .draws import Draws
 from .lexicon import LEXICON
 from .statements import Sentence, Statement
@@ -48,14 +48,17 @@ def plan_impression(
         # Each device has a position of its own.
         own = statement.instances if LEXICON[statement.finding].organ == "devices" else ()
         groups.setdefault((statement.finding, statement.polarity, own), []).append(statement)
-    summaries = [_summarise(draws, group) for group in groups.values()]
-    chosen = [item for item in summaries if is_important(item) or draws.chance(_minor_rate(item))]
-    chosen.sort(key=_weight, reverse=True)
+    ranked = sorted(groups.values(), key=lambda group: max(map(_weight, group)), reverse=True)
+    chosen = [
+        _summarise(draws, group)
+        for group in ranked
+        if any(map(is_important, group)) or draws.chance(_minor_rate(group[0]))
+    ]
     sentences: list[Sentence] = [(item,) for item in chosen]
     sentences += [(Statement(finding, "absent"),) for finding in contradicted if draws.chance(0.6)]
 
     conclusion = None
-    acute = any(LEXICON[finding].acute for finding in named) or any(_is_acute(item) for item in positives)
+    acute = any(LEXICON[finding].acute for finding in named) or any(map(_is_acute, spec.findings))
     if not named and draws.chance(0.2):
         conclusion = "normal"
     elif not acute and not (chosen and draws.chance(0.25)):
@@ -84,9 +87,9 @@ def _minor_rate(statement: Statement) -> float:
     return _DEVICE_RATE if LEXICON[statement.finding].organ == "devices" else _MINOR_RATE
 
 
-def _is_acute(statement: Statement) -> bool:
-    changed = statement.change in _WORSE and LEXICON[statement.finding].organ != "devices"
-    return statement.polarity == "uncertain" or changed or is_misplaced(statement)
+def _is_acute(item: FindingInstance) -> bool:
+    changed = item.change in _WORSE and LEXICON[item.finding].organ != "devices"
+    return item.certainty == "uncertain" or changed or item.position not in (None, "satisfactory")
 
 
 def _weight(statement: Statement) -> float:

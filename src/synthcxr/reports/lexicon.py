@@ -128,7 +128,7 @@ LEXICON: dict[str, Lexeme] = {
     "cavity": lexeme(
         "lungs",
         "cavity|cavities; cavitary lesion|cavitary lesions; cavitary lung lesion|cavitary lung lesions",
-        "cavitary lesion; cavitation",
+        "cavitation; cavity",
         importance=3,
         **_FOCAL,
     ),
@@ -197,7 +197,7 @@ LEXICON: dict[str, Lexeme] = {
         "lungs",
         "=peripheral opacities ~ in a pattern typical of COVID-19; =peripheral opacities ~ consistent with COVID-19; "
         "=hazy peripheral opacities ~ compatible with COVID-19; =peripheral opacities ~ typical of COVID-19 infection",
-        "pattern typical of COVID-19; opacity typical of COVID-19",
+        "pattern typical of COVID-19; COVID-19 pattern",
         importance=3,
         **_LUNG,
     ),
