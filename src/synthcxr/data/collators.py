@@ -18,6 +18,9 @@ from .transforms import RadiographAugmentation
 TextColumn = Literal["report", "findings", "impression"]
 TRAINING_COLUMNS = ("id", "image", "report", "findings", "impression")
 
+# Cached pixels have 16 bits: all 256 levels of 8 bits are exact in them, and what resizing gives is within 1e-5.
+_FULL = 65535
+
 
 class PairCollator:
     """
@@ -42,7 +45,7 @@ class PairCollator:
         cache_bytes (`int`, *optional*, defaults to 2 GiB): Images beyond it are processed anew in every epoch.
 
     Raises:
-        ValueError: On an unknown text column, or, at a call, a row without words.
+        ValueError: On an unknown text column, or, at a call, a row without words or pixels beyond 0 to 1.
     """
 
     def __init__(
@@ -105,28 +108,36 @@ class PairCollator:
             decoded = [_decode(image) for image in images]
             return image_processor(images=decoded, return_tensors="pt")["pixel_values"]
 
-        pixels = torch.from_numpy(np.stack([_unit_range(self._processed(image)) for image in images]))
+        pixels = np.stack([self._processed(image) for image in images])
+        num_channels = pixels.shape[1]
+        # Copies of one grey image are augmented once.
+        pixels = pixels if (pixels != pixels[:, :1]).any() else pixels[:, :1]
+        values = torch.from_numpy(pixels.astype(np.float32)) / _FULL
         if self.augmentation is not None:
-            pixels = self.augmentation(pixels, seeds)
+            values = self.augmentation(values, seeds)
+        values = values.expand(-1, num_channels, -1, -1)
         if image_processor.do_normalize:
             mean = torch.tensor(image_processor.image_mean).view(1, -1, 1, 1)
             deviation = torch.tensor(image_processor.image_std).view(1, -1, 1, 1)
-            pixels = (pixels - mean) / deviation
-        return pixels
+            values = (values - mean) / deviation
+        return values.contiguous()
 
     def _processed(self, image: Any) -> np.ndarray:
-        """Everything that the image processor does but normalise: values from 0 to 1, or the same as bytes."""
+        """Everything that the image processor does but normalise, in 16 bits: `(channels, height, width)`."""
         key = _content_key(image) if self.cache_images else None
         if key in self._cache:
             return self._cache[key]
         values = self.processor.image_processor(images=_decode(image), do_normalize=False, return_tensors="np")
         values = np.asarray(values["pixel_values"][0], dtype=np.float32)
-        levels = np.rint(values * 255)
-        exact = bool(np.abs(levels - values * 255).max() < 1e-3) and levels.min() >= 0 and levels.max() <= 255
-        values = levels.astype(np.uint8) if exact else values
-        if key is not None and self._cached_bytes + values.nbytes <= self.cache_bytes:
+        if not -1e-4 < values.min() <= values.max() < 1 + 1e-4:
+            raise ValueError(f"The image processor gives {values.min()} to {values.max()}; expected 0 to 1.")
+        values = np.rint(values.clip(0, 1) * _FULL).astype(np.uint16)
+        # Copies of one channel are stored once; a view repeats them.
+        stored = values if (values != values[:1]).any() else values[:1].copy()
+        values = np.broadcast_to(stored, values.shape)
+        if key is not None and self._cached_bytes + stored.nbytes <= self.cache_bytes:
             self._cache[key] = values
-            self._cached_bytes += values.nbytes
+            self._cached_bytes += stored.nbytes
         return values
 
 
@@ -215,10 +226,6 @@ class EpochSampler(Sampler[int]):
 def _row_seed(seed: int, row_id: str, draw: int) -> int:
     digest = hashlib.blake2b(f"{seed}:{draw}:{row_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1  # fits int64
-
-
-def _unit_range(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float32) / 255 if values.dtype == np.uint8 else values
 
 
 def _decode(image: Any) -> Any:

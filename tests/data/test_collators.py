@@ -1,0 +1,202 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerFast
+
+from synthcxr.data import DrawnDataset, EpochSampler, PairCollator, RadiographAugmentation, load_pairs
+from synthcxr.models import CxrImageProcessor, CxrProcessor
+from synthcxr.reports import split_sentences
+
+
+@pytest.fixture(scope="module")
+def pairs(folder):
+    return load_pairs(folder, "train")
+
+
+@pytest.fixture(scope="module")
+def processor(pairs):
+    words = sorted(
+        {word for report in pairs["report"] for word, _ in pre_tokenizers.Whitespace().pre_tokenize_str(report)}
+    )
+    vocabulary = {word: index for index, word in enumerate(["[PAD]", "[UNK]", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", model_max_length=64
+    )
+    return CxrProcessor(CxrImageProcessor(size=48), fast)
+
+
+def rows_of(pairs, count=4, draw=0):
+    drawn = DrawnDataset(pairs)
+    return [drawn[draw * len(pairs) + index] for index in range(count)]
+
+
+def test_a_batch_is_what_the_processor_gives(pairs, processor):
+    rows = rows_of(pairs)
+    batch = PairCollator(processor)(rows)
+    expected = processor(
+        text=[row["report"] for row in rows],
+        images=[pairs[index]["image"] for index in range(4)],
+        padding=True,
+        truncation=True,
+        return_tensors="pt",
+    )
+    assert set(batch) == {"pixel_values", "input_ids", "attention_mask", "return_loss"}
+    assert batch["return_loss"] is True
+    for name in ("pixel_values", "input_ids", "attention_mask"):
+        assert torch.equal(batch[name], expected[name]), name
+
+
+def test_rows_of_the_stock_dataset_serve_as_well(pairs, processor):
+    collate = PairCollator(processor)
+    stock, drawn = collate([pairs[index] for index in range(4)]), collate(rows_of(pairs))
+    assert torch.equal(stock["pixel_values"], drawn["pixel_values"])
+
+
+@pytest.mark.parametrize("column", ["report", "findings", "impression"])
+def test_the_text_is_the_chosen_section(pairs, processor, column):
+    batch = PairCollator(processor, text_column=column)(rows_of(pairs))
+    texts = [pairs[index][column] or pairs[index]["report"] for index in range(4)]
+    assert torch.equal(
+        batch["input_ids"], processor.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")["input_ids"]
+    )
+
+
+def test_an_empty_section_is_read_by_the_whole_report(pairs, processor):
+    rows = [row | {"findings": " "} for row in rows_of(pairs)]
+    left, right = PairCollator(processor, text_column="findings")(rows), PairCollator(processor)(rows)
+    assert torch.equal(left["input_ids"], right["input_ids"])
+
+
+def test_a_row_without_words_is_named(pairs, processor):
+    row = rows_of(pairs, 1)[0] | {"report": "", "findings": "", "impression": ""}
+    with pytest.raises(ValueError, match=f"Row '{row['id']}' has an empty report"):
+        PairCollator(processor)([row])
+
+
+def test_long_texts_are_cut(pairs, processor):
+    assert PairCollator(processor, max_length=7)(rows_of(pairs))["input_ids"].shape == (4, 7)
+    long = [rows_of(pairs, 1)[0] | {"report": "lung " * 10_000}]
+    assert PairCollator(processor)(long)["input_ids"].shape == (1, 64)
+
+
+def test_one_sentence_is_drawn_per_epoch_and_all_come_up(pairs, processor):
+    collate = PairCollator(processor, sample_sentence=True)
+    sentences = {tuple(processor.tokenizer(sentence)["input_ids"]) for sentence in split_sentences(pairs[0]["report"])}
+    drawn = {tuple(collate(rows_of(pairs, 1, draw=epoch))["input_ids"][0].tolist()) for epoch in range(60)}
+    assert len(sentences) > 1
+    assert drawn == sentences
+
+
+def test_a_pair_looks_the_same_in_any_batch_and_another_in_the_next_epoch(pairs, processor):
+    collate = PairCollator(processor, augmentation=RadiographAugmentation(), sample_sentence=True, seed=5)
+    whole, alone = collate(rows_of(pairs)), collate(rows_of(pairs)[2:3])
+    assert torch.equal(whole["pixel_values"][2:3], alone["pixel_values"])
+    length = alone["input_ids"].shape[1]
+    assert torch.equal(whole["input_ids"][2:3, :length], alone["input_ids"])
+    later = collate(rows_of(pairs, draw=1))
+    assert not torch.equal(whole["pixel_values"], later["pixel_values"])
+    other = PairCollator(processor, augmentation=RadiographAugmentation(), seed=6)(rows_of(pairs))
+    assert not torch.equal(whole["pixel_values"], other["pixel_values"])
+
+
+@pytest.mark.parametrize(("size", "num_channels"), [(64, 1), (48, 1), (48, 3)])
+def test_cached_images_are_the_same_and_are_not_decoded_again(pairs, processor, size, num_channels):
+    processor = CxrProcessor(CxrImageProcessor(size=size, num_channels=num_channels), processor.tokenizer)
+    plain, cached = PairCollator(processor), PairCollator(processor, cache_images=True)
+    rows = rows_of(pairs)
+    expected = plain(rows)["pixel_values"]
+    for _ in range(2):
+        assert torch.allclose(cached(rows)["pixel_values"], expected, atol=3e-5)
+    assert len(cached._cache) == 4
+    assert cached._cached_bytes == 4 * size * size * 2
+
+    augmented = [
+        PairCollator(processor, cache_images=cache, augmentation=RadiographAugmentation()) for cache in (False, True)
+    ]
+    for _ in range(2):
+        left, right = (collate(rows)["pixel_values"] for collate in augmented)
+        assert torch.equal(left, right)
+        assert left.shape == (4, num_channels, size, size)
+
+
+def test_the_cache_is_bounded(pairs, processor):
+    collate = PairCollator(processor, cache_images=True, cache_bytes=2 * 48 * 48 * 2)
+    batches = [collate(rows_of(pairs))["pixel_values"] for _ in range(2)]
+    assert len(collate._cache) == 2
+    assert torch.equal(*batches)
+
+
+def test_equal_ids_with_other_pixels_are_not_mixed_up(pairs, processor):
+    collate = PairCollator(processor, cache_images=True)
+    first, second = rows_of(pairs, 2)
+    collate([first])
+    swapped = collate([first | {"image": second["image"]}])["pixel_values"]
+    assert torch.equal(swapped, collate([second])["pixel_values"])
+
+
+def test_workers_give_the_batches_of_one_process(pairs, processor):
+    collate = PairCollator(processor, augmentation=RadiographAugmentation(), cache_images=True)
+    batches = {}
+    for workers in (0, 2):
+        sampler = EpochSampler(len(pairs), seed=1)
+        sampler.set_epoch(3)
+        loader = DataLoader(DrawnDataset(pairs), 3, sampler=sampler, collate_fn=collate, num_workers=workers)
+        batches[workers] = torch.cat([batch["pixel_values"] for batch in loader])
+    assert torch.equal(batches[0], batches[2])
+
+
+def test_a_collator_can_be_sent_to_another_process(processor):
+    assert pickle.loads(pickle.dumps(PairCollator(processor, seed=3))).seed == 3
+
+
+def test_an_unknown_text_column_is_refused(processor):
+    with pytest.raises(ValueError, match="text_column is 'caption'"):
+        PairCollator(processor, text_column="caption")
+
+
+def test_images_that_lie_in_files_are_taken(pairs, processor, tmp_path):
+    row = rows_of(pairs, 1)[0]
+    Image.fromarray(np.full((64, 64), 128, np.uint8)).save(tmp_path / "grey.png")
+    batch = PairCollator(processor)([row | {"image": {"bytes": None, "path": str(tmp_path / "grey.png")}}])
+    assert torch.allclose(batch["pixel_values"], torch.tensor((128 / 255 - 0.5) / 0.5), atol=1e-6)
+
+
+def test_rows_know_their_epoch_and_masks_stay_closed(pairs):
+    drawn = DrawnDataset(pairs)
+    assert len(drawn) == len(pairs)
+    row = drawn[2 * len(pairs) + 3]
+    assert (row["draw"], row["id"]) == (2, pairs[3]["id"])
+    assert set(row) == {"id", "image", "report", "findings", "impression", "draw"}
+    assert set(row["image"]) == {"bytes", "path"}
+    several = drawn.__getitems__([1, len(pairs)])
+    assert [(item["id"], item["draw"]) for item in several] == [(pairs[1]["id"], 0), (pairs[0]["id"], 1)]
+
+
+def test_a_missing_column_is_named(pairs):
+    with pytest.raises(ValueError, match="no column 'impression'"):
+        DrawnDataset(pairs.remove_columns("impression"))
+
+
+def test_an_epoch_s_order_depends_on_seed_and_epoch_alone():
+    def order(seed, epoch):
+        sampler = EpochSampler(50, seed=seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(0, 4) == order(0, 4)
+    assert sorted(order(0, 4)) == list(range(200, 250))
+    assert [index - 50 for index in order(0, 1)] != order(0, 0)
+    assert order(1, 0) != order(0, 0)
+    state = torch.random.get_rng_state()
+    order(0, 7)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert len(EpochSampler(50)) == 50
+    with pytest.raises(ValueError, match="num_rows is 0"):
+        EpochSampler(0)
