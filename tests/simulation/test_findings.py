@@ -5,7 +5,7 @@ import pytest
 from rendered_findings import deformed_scene, effect_of, healthy_scene, instance_of
 
 from synthcxr.ontology import FINDINGS
-from synthcxr.simulation.findings import FINDING_DEFORMERS, FINDING_RENDERERS, deform, render
+from synthcxr.simulation.findings import FINDING_DEFORMERS, FINDING_RENDERERS, apply_effect, deform, render
 from synthcxr.simulation.scene import Geometry
 from synthcxr.simulation.streams import stream
 
@@ -169,3 +169,15 @@ def test_the_heart_grows_with_the_severity_of_cardiomegaly():
     assert areas[1] > 1.2 * areas[0]
     ratio = deform(Geometry(), instance_of("cardiomegaly", "subtle"), stream(2)).cardiothoracic_ratio
     assert 0.5 < ratio < 0.57, "subtle is just above normal"
+
+
+def test_air_is_taken_once_however_many_findings_want_it():
+    """Fluid over a consolidation is no denser than fluid."""
+    scene = replace(healthy_scene(), attenuation=healthy_scene().attenuation.copy(), flooded={})
+    lung = (scene.mu_soft - scene.mu_lung["right"]) * scene.lung_thickness["right"]
+    before = scene.attenuation.copy()
+    for finding in ("consolidation", "atelectasis", "pleural_effusion"):
+        apply_effect(scene, effect_of(instance_of(finding, "severe", "right", region="right_base"), scene=scene))
+    gained = scene.attenuation - before
+    assert gained.max() > 0.5
+    assert (gained <= 1.05 * lung + 0.05).all()

@@ -130,3 +130,10 @@ def render(scene: Scene, instance: FindingInstance, side: str | None, rng: np.ra
             f"finding {instance.finding!r} cannot be rendered; expected one of {', '.join(FINDING_RENDERERS)}."
         )
     return renderer(scene, instance, side, rng)
+
+
+def apply_effect(scene: Scene, effect: FindingEffect) -> None:
+    """Add a finding to a scene in place: its rays, and the air that it leaves to the findings after it."""
+    scene.attenuation += effect.attenuation
+    for side, share in effect.flooded.items():
+        scene.flooded[side] = 1 - (1 - scene.flooded.get(side, 0.0)) * (1 - share)

@@ -104,7 +104,7 @@ def _edema_of_lung(frame: LungFrame, level: float, rng: np.random.Generator) -> 
     gravity = smoothstep(frame.v, 0.15, 1.05)
     cotton = np.clip(1 + 0.22 * lung_noise(frame, rng, 2.4), 0.3, 1.8)
     alveolar = max(level - 0.5, 0.0) * 2.0  # bat wings appear in the upper half of the scale, sparing the rim
-    fill = (0.05 + 0.16 * level) * wing + 0.11 * level * gravity
+    fill = (0.05 + 0.22 * level) * wing + 0.15 * level * gravity
     wings = 0.5 * alveolar * wing * smoothstep(frame.u, 1.0, 0.72)
     depth = np.minimum(frame.thickness, 9.0 * child)
     haze = frame.mu_fill * depth * inside * (fill + wings)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..ontology import FindingInstance
 from .opacities import filled, patches
-from .placement import LungFrame, combine, place, resolve_side, severity_level, visible, window_around, windowed_effect
+from .placement import LungFrame, combine, place, resolve_side, severity_level, visible, window_around
 from .scene import FindingEffect, Scene
 from .strokes import stroke_chord
 from .textures import fractal_noise, lobed_distance, noise_seed, smoothstep, soft_blob, sphere_chord
@@ -121,8 +121,8 @@ def _solid(
     chord = sphere_chord(distance / (1 + edge), diameter) * smoothstep(distance, 1 + edge, 1 - 2 * edge)
     chord = np.minimum(chord * density, thickness)
     attenuation = frame.mu_fill * chord
-    seen = visible(attenuation, share=0.15) & frame.scene.lung_extent[frame.side][window]
-    return windowed_effect(frame.scene, window, attenuation, seen)
+    seen = visible(attenuation, share=0.15)
+    return frame.effect(attenuation, seen, window=window)
 
 
 def _spicules(frame: LungFrame, centre: tuple[float, float], radius: float, rng: np.random.Generator) -> np.ndarray:
@@ -162,8 +162,8 @@ def _cavity(
     halo = soft_blob(x_cm, y_cm, centre=centre, radii=(1.25 * radius,) * 2, softness=0.5, irregularity=0.15, seed=seed)
     haze = 0.15 * level * halo * np.minimum(thickness, diameter)
     attenuation = frame.mu_fill * (density * (body - hole) + haze) - scene.mu_lung[frame.side] * hole * density
-    seen = ((outer < 1.0) | visible(frame.mu_fill * haze, share=0.5)) & scene.lung_extent[frame.side][window]
-    return windowed_effect(scene, window, attenuation.astype(np.float32), seen)
+    seen = (outer < 1.0) | visible(frame.mu_fill * haze, share=0.5)
+    return frame.effect(attenuation.astype(np.float32), seen, window=window)
 
 
 def _hilar_nodes(frame: LungFrame, level: float, rng: np.random.Generator) -> np.ndarray:

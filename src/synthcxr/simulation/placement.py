@@ -97,12 +97,30 @@ class LungFrame:
         share = np.clip(fluid_cm / np.maximum(self.thickness, 0.05), 0.0, 1.0)
         return share * (self.mu_fill * self.thickness - self.vessels)
 
-    def effect(self, attenuation: np.ndarray, mask: np.ndarray) -> FindingEffect:
+    def effect(
+        self, attenuation: np.ndarray, mask: np.ndarray, *, window: tuple[slice, slice] | None = None
+    ) -> FindingEffect:
         """
-        Put what was computed in the window into the whole image. What is outside the lung is cut from the mask, and so
+        Put what was computed in a window into the whole image.
+
+        Air that an earlier finding has taken is not taken again. What is outside the lung is cut from the mask, and so
         are crumbs, which would stretch its box.
+
+        Args:
+            attenuation (`np.ndarray`): Change of the line integral if the lung were healthy otherwise.
+            mask (`np.ndarray` of bool): Visible extent.
+            window (`tuple[slice, slice]`, *optional*): Where; the whole lung by default.
         """
-        return windowed_effect(self.scene, self.window, attenuation, _without_crumbs(mask & self.extent))
+        scene, side = self.scene, self.side
+        window = window or self.window
+        room = self.mu_fill * scene.lung_thickness[side][window] - scene.vessels[side][window]
+        share = np.clip(attenuation / np.maximum(room, 0.02), 0.0, 1.0)
+        if side in scene.flooded:
+            attenuation = attenuation * (1 - scene.flooded[side][window])
+        effect = windowed_effect(scene, window, attenuation, _without_crumbs(mask & scene.lung_extent[side][window]))
+        effect.flooded[side] = np.zeros_like(effect.attenuation)
+        effect.flooded[side][window] = share
+        return effect
 
 
 def windowed_effect(
@@ -117,12 +135,14 @@ def windowed_effect(
 
 
 def combine(*effects: FindingEffect) -> FindingEffect:
-    """Sum of attenuations, union of masks."""
-    attenuation, mask = effects[0].attenuation.copy(), effects[0].mask.copy()
+    """Sum of attenuations, union of masks and of the air that they take."""
+    attenuation, mask, flooded = effects[0].attenuation.copy(), effects[0].mask.copy(), dict(effects[0].flooded)
     for effect in effects[1:]:
         attenuation += effect.attenuation
         mask |= effect.mask
-    return FindingEffect(attenuation, mask)
+        for side, share in effect.flooded.items():
+            flooded[side] = np.maximum(flooded.get(side, 0.0), share)
+    return FindingEffect(attenuation, mask, flooded)
 
 
 def window_around(scene: Scene, x_range: tuple[float, float], y_range: tuple[float, float]) -> tuple[slice, slice]:

@@ -177,6 +177,8 @@ class Scene:
         bones (`dict[str, list[Bone]]`): Region id, such as `left_rib_3` or `trachea`, to its tubes.
         plates (`dict[str, np.ndarray]`): Region id to the corners `(n, 2)` of a flat bone.
         spine_edge (`np.ndarray` of shape `(image_size,)`, *optional*): Half width of a vertebral body per row.
+        flooded (`dict[str, np.ndarray]`): Side to the share of the lung's air on the ray that findings have taken;
+            no entry as long as none has.
     """
 
     spec: StudySpec
@@ -209,6 +211,7 @@ class Scene:
     bones: dict[str, list[Bone]] = field(default_factory=dict)
     plates: dict[str, np.ndarray] = field(default_factory=dict)
     spine_edge: np.ndarray | None = None
+    flooded: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass
@@ -219,7 +222,10 @@ class FindingEffect:
     Args:
         attenuation (`np.ndarray` of float32): Added to the scene's line integral; negative where there is more air.
         mask (`np.ndarray` of bool): Visible extent.
+        flooded (`dict[str, np.ndarray]`): Side to the share of the lung's air on the ray that this finding takes, so
+            that the next one cannot take it again.
     """
 
     attenuation: np.ndarray
     mask: np.ndarray
+    flooded: dict[str, np.ndarray] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from ..ontology import FINDING_IDS, FindingInstance, StudySpec
 from .anatomy import sample_geometry
 from .artefacts import add_collimation, add_markers, burn_text
 from .bad_records import NO_CHEST, lateral_attenuation, move_pixels, other_attenuation, spoil_exposure, spoil_image
-from .findings import deform, render
+from .findings import apply_effect, deform, render
 from .lookalikes import add_lookalikes
 from .processing import develop, expose, measure_window, sample_exposure, sample_rendition
 from .projection import build_scene
@@ -157,7 +157,7 @@ def add_findings(scene: Scene) -> list[tuple[str, np.ndarray]]:
         for side in sides:
             rng = stream(instance.seed, instance.finding, side or "both")
             effect = render(scene, instance, side, rng)
-            scene.attenuation += effect.attenuation
+            apply_effect(scene, effect)
             masks.append((instance.finding, effect.mask))
     np.maximum(scene.attenuation, 0, out=scene.attenuation)
     return masks
