@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .scene import Bone, Geometry
-from .thorax import chest_wall, dome_height, mediastinal_shift, midline, upper_half_widths
+from .thorax import chest_wall, clamp, dome_height, mediastinal_shift, midline, upper_half_widths
 from .vessels import hilum
 
 
@@ -79,7 +79,7 @@ def descending_aorta(geometry: Geometry) -> Bone:
     """The tube from the arch down the left of the spine; a large unfolding bows it outwards."""
     height, size = geometry.lung_height_cm, geometry.half_width_cm / 13.8
     y = np.linspace(0.22 * height, 1.15 * height, 12)
-    bow = geometry.aortic_unfolding_cm * np.sin(np.pi * np.clip((y / height - 0.2) / 0.8, 0, 1))
+    bow = geometry.aortic_unfolding_cm * np.sin(np.pi * clamp((y / height - 0.2) / 0.8, 0, 1))
     radius = np.full(12, (0.80 * geometry.aortic_knob_radius_cm + 0.1) * size**0.2)
     x = midline(geometry, y) + 0.128 * geometry.half_width_cm - 0.5 * radius + 0.5 * size + bow
     return Bone(np.column_stack([x, y]), radius, 2 * radius, 0.0)
@@ -92,7 +92,7 @@ def airways(geometry: Geometry) -> list[Bone]:
     share = np.linspace(0, 1, 9)
     y = -0.30 * height + (carina[1] + 0.30 * height) * share
     push = -0.35 * size * np.exp(-(((y / height - 0.20) / 0.08) ** 2))  # the arch pushes it to the right
-    x = midline(geometry, y) * 0.6 + (carina[0] - _axis(geometry, 0.27) * 0.6) * np.clip(share, 0, 1) ** 1.5 + push
+    x = midline(geometry, y) * 0.6 + (carina[0] - _axis(geometry, 0.27) * 0.6) * clamp(share, 0, 1) ** 1.5 + push
     radius = (0.72 if geometry.sex == "female" else 0.88) * size**0.7
     trachea = Bone(np.column_stack([x, y]), np.full(9, radius), np.full(9, 1.9 * radius), 0.0)
     tubes = [trachea]

@@ -239,12 +239,18 @@ def measure_window(
     coarse += np.float32(exposure.scatter) * blur(scattered, exposure.scatter_cm / pixel)
     density = _add_tilt(-np.log(np.maximum(coarse, 1e-4)), exposure)
     density = _compress(density, rendition, pixel)
-    inside = block_mean(lungs.astype(np.float32), factor) > 0.6
+    centres = np.minimum(np.arange(len(density)) * factor + factor // 2, len(lungs) - 1)
+    inside = lungs[np.ix_(centres, centres)]
     size = len(density)
     middle = density[size // 5 : -(size // 5 + 1), size // 4 : -(size // 4 + 1)]
-    lung = float(np.median(density[inside])) if inside.any() else float(np.quantile(middle, 0.2))
-    dense = float(np.quantile(middle, 0.80))
+    lung = _quantile(density[inside], 0.5) if inside.any() else _quantile(middle, 0.2)
+    dense = _quantile(middle, 0.80)
     return lung, max(dense, lung + 0.25)
+
+
+def _quantile(values: np.ndarray, share: float) -> float:
+    place = int(share * (values.size - 1))
+    return float(np.partition(values, place, axis=None)[place])
 
 
 def _compress(density: np.ndarray, rendition: Rendition, pixel_cm: float) -> np.ndarray:

@@ -60,7 +60,7 @@ def smooth_coarsely(image: np.ndarray, sigma: float) -> np.ndarray:
     Returns:
         `np.ndarray` of shape `(size, size)`, float32: Blurred; edges repeat.
     """
-    factor = max(1, min(int(sigma / 1.5), image.shape[0] // 8))
+    factor = max(1, min(int(sigma / 1.2), image.shape[0] // 8))
     if factor == 1:
         return blur(image, sigma)
     coarse = block_mean(image, factor)

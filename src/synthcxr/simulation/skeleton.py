@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .scene import SIDES, Bone, Geometry
-from .thorax import chest_wall, costophrenic_height, midline
+from .thorax import chest_wall, clamp, costophrenic_height, midline
 
 
 NUM_RIBS = 11
@@ -41,15 +41,13 @@ def trace_ribs(geometry: Geometry, rng: np.random.Generator) -> dict[tuple[str, 
     index = np.arange(NUM_RIBS)[None, :, None]
     angle, turn = _RIB_ANGLE[None, None, :], _TURN[None, None, :]
     start = -0.035 * height + pitch * index + 0.06 * pitch * normal[..., None]
-    steep = np.clip(0.42 + 0.10 * index, 0, 1.2)
+    steep = clamp(0.42 + 0.10 * index, 0, 1.2)
     # Up a little at the neck of the rib, then down to the side and on, steeper, to the front.
     descent = drop * steep * (np.minimum(turn, 1) ** 1.7 - 0.10 * np.sin(np.pi * np.minimum(turn * 1.6, 1)))
-    descent = descent + drop * (1.05 + 0.3 * uniform[2]) * np.clip(turn - 1, 0, 1) * np.clip(
-        0.35 + 0.12 * index, 0, 1.2
-    )
+    descent = descent + drop * (1.05 + 0.3 * uniform[2]) * clamp(turn - 1, 0, 1) * clamp(0.35 + 0.12 * index, 0, 1.2)
     y = start + descent
     wall = chest_wall(geometry, np.maximum(y, 0.25 * pitch)) + 0.25
-    lower = np.clip(y - costophrenic_height(geometry), 0, None)
+    lower = np.maximum(y - costophrenic_height(geometry), 0)
     across = np.sin(angle) ** 0.82
     wall[:, 0] *= 0.74  # the first rib is a small ring inside the others
     spine = 0.7 * geometry.half_width_cm / 13.8
@@ -81,7 +79,9 @@ def rib_bones(
 ) -> tuple[dict[tuple[str, int], Bone], dict[tuple[str, int], Bone]]:
     """Posterior arcs of all ribs, and the fainter anterior arcs of the upper ones, by (side, index)."""
     lines = np.stack(list(ribs.values()))
-    step = np.gradient(lines, axis=1)
+    step = np.empty_like(lines)
+    step[:, 1:-1] = 0.5 * (lines[:, 2:] - lines[:, :-2])
+    step[:, 0], step[:, -1] = lines[:, 1] - lines[:, 0], lines[:, -1] - lines[:, -2]
     flat = np.hypot(step[..., 0], step[..., 1]) + 1e-6
     # A ray along a rib at the side of the chest meets more of it; the cap avoids beads there.
     oblique = np.minimum(np.sqrt(flat**2 + step[..., 2] ** 2) / flat, 1.3)
@@ -117,8 +117,8 @@ def clavicle(geometry: Geometry, side: str, rng: np.random.Generator) -> Bone:
     depth = 0.42 * geometry.body_thickness_cm * (1 - 1.0 * share)
     sign = -1.0 if side == "right" else 1.0
     line = turn_about_axis(np.column_stack([sign * x, y, depth]), geometry)
-    radius = (0.60 + 0.25 * np.exp(-share / 0.06) + 0.30 * np.clip(share - 0.8, 0, 1)) * size
-    gain = 1.15 * geometry.bone_gain * size**0.6 * (1 - 0.35 * np.clip(share - 0.75, 0, 1) / 0.25)
+    radius = (0.60 + 0.25 * np.exp(-share / 0.06) + 0.30 * clamp(share - 0.8, 0, 1)) * size
+    gain = 1.15 * geometry.bone_gain * size**0.6 * (1 - 0.35 * clamp(share - 0.75, 0, 1) / 0.25)
     return Bone(line[:, :2], radius, gain * np.ones(22), 0.70)
 
 
@@ -191,7 +191,7 @@ def vertebrae(geometry: Geometry, y_cm: np.ndarray, rng: np.random.Generator) ->
     uniform = rng.random(2)
     size = geometry.half_width_cm / 13.8
     share = y_cm / geometry.lung_height_cm
-    half_width = (1.45 + 0.30 * np.clip(share, -0.3, 1.4)) * size**0.8
+    half_width = (1.45 + 0.30 * clamp(share, -0.3, 1.4)) * size**0.8
     first = 1.75 * size**0.9 * (0.95 + 0.1 * uniform[0])
     # Vertebrae grow downwards: the pitch is `first * exp(growth * y)`, the number its integral of 1 / pitch.
     growth = 0.016 / size

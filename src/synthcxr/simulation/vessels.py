@@ -10,8 +10,8 @@ from .scene import SIDES, Geometry
 from .thorax import COLLAPSE_REACH, chest_wall, costophrenic_height, dome_height, mediastinal_shift, midline
 
 
-NUM_LEAVES = (220, 130)  # of the arteries and of the veins of a lung
-LEAF_RADIUS_CM = 0.078
+NUM_LEAVES = (180, 100)  # of the arteries and of the veins of a lung
+LEAF_RADIUS_CM = 0.084
 SHEATH = 2.0  # bronchus and connective tissue run along with every vessel
 RADIUS_EXPONENT = 1 / 2.35  # Murray's law says 1/3; large arteries of the lung widen faster
 
