@@ -17,10 +17,9 @@ from synthcxr.ontology import (
 from synthcxr.reports import plan_report
 from synthcxr.reports.impressions import is_important
 from synthcxr.reports.lexicon import LEXICON
-from synthcxr.reports.negatives import LUNG_FINDINGS
 
 
-NUM_SPECS = 1200
+NUM_SPECS = 1000
 
 
 def spec_of(*instances: FindingInstance, **changes) -> StudySpec:
@@ -109,17 +108,12 @@ def test_nothing_present_doubtful_or_omitted_is_denied(draw):
                 assert sides <= {"left", "right"} - {statement.side}, (seed, statement)
 
 
-def test_an_umbrella_is_not_denied_beside_what_it_covers(draw):
+def test_nothing_like_a_pneumonia_is_denied_beside_one():
     spec = spec_of(FindingInstance("pneumonia", "left"))
+    kin = {"lung_opacity", "consolidation", "infiltration", "pneumonia", "tuberculosis", "covid_19_pattern"}
     for seed in range(500):
-        denied = {item.finding for item in plan_report(spec, seed=seed).statements if item.polarity == "absent"}
-        assert not denied & {"lung_opacity", "consolidation", "infiltration", "pneumonia"} or all(
-            item.side == "right"
-            for item in plan_report(spec, seed=seed).statements
-            if item.finding in LUNG_FINDINGS
-            and item.polarity == "absent"
-            and item.finding in ("lung_opacity", "consolidation", "infiltration", "pneumonia")
-        )
+        for item in plan_report(spec, seed=seed).statements:
+            assert item.polarity == "present" or item.finding not in kin or item.side == "right"
 
 
 @pytest.mark.parametrize(
@@ -224,8 +218,7 @@ def test_contradicting_what_is_not_there_claims_it():
         assert plan.conclusion not in ("normal", "nothing_acute")
 
 
-def test_a_detail_that_is_not_said_is_in_no_other_place_either():
-    """Details are dropped at times: a report is a summary of its spec, not a dump."""
+def test_a_report_may_leave_out_severity_and_region():
     spec = spec_of(FindingInstance("consolidation", "right", "right_lower_zone", "severe"))
     severities = {statement.severity for seed in range(300) for statement in plan_report(spec, seed=seed).statements}
     regions = {statement.region for seed in range(300) for statement in plan_report(spec, seed=seed).statements}
@@ -287,3 +280,9 @@ def test_the_same_seed_gives_the_same_plan(draw):
 def test_what_cannot_be_said_is_refused(spec, message):
     with pytest.raises(ValueError, match=message):
         plan_report(spec)
+
+
+@pytest.mark.parametrize("value", [None, "spec", {}])
+def test_what_is_no_spec_is_refused(value):
+    with pytest.raises(TypeError, match="expected a StudySpec"):
+        plan_report(value)

@@ -114,14 +114,13 @@ def test_what_is_no_text_is_refused(value, named):
 @pytest.mark.parametrize(
     "unit", [":", " ", " \n", "\n", "\t", "FINDINGS ", "FINDINGS:", "AP ", "AP CHEST \n", "*", "x", "1. "]
 )
-def test_a_megabyte_of_anything_takes_linear_time(unit):
+def test_any_text_takes_linear_time(unit):
     times = []
-    for size in (50_000, 1_000_000):
+    for size in (25_000, 250_000):
         text = unit * (size // len(unit))
         start = time.process_time()
         split_sections(text)
         times.append(time.process_time() - start)
-    assert times[1] < 10
     assert times[1] < 40 * max(times[0], 0.02)
 
 

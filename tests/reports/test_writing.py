@@ -17,10 +17,10 @@ from synthcxr.ontology import (
     ancestors,
     with_ancestors,
 )
-from synthcxr.reports import plan_report, split_sections, split_sentences, write_report
+from synthcxr.reports import plan_report, realise_plan, split_sections, split_sentences, write_report
 
 
-NUM_SPECS = 2000
+NUM_SPECS = 1200
 # Every way to name a finding, most of them broader than what the grammar writes.
 MENTIONS = {
     "enlarged_cardiomediastinum": r"mediastinal widening|widen\w* .*mediastin|mediastin\w* .*widened"
@@ -102,6 +102,8 @@ def read(text: str) -> list[tuple[str, str]]:
     clauses = []
     for sentence in split_sentences(text.lower()):
         head, _, tail = sentence.partition(" without ")
+        # The label of an organ is no finding: "support devices: no chest tube".
+        head = re.sub(r"^[a-z /]+: ", "", head)
         parts = [head, f"no {tail}"] if tail else [head]
         for part in parts:
             polarity = "absent" if DENIAL.search(part) else "uncertain" if HEDGE.search(part) else "present"
@@ -110,9 +112,7 @@ def read(text: str) -> list[tuple[str, str]]:
 
 
 def mentioned(clause: str) -> set[str]:
-    found = {finding for finding, pattern in MENTIONS.items() if pattern.search(clause)}
-    # A calcified granuloma is no calcification of its own; a clavicle's fracture is one of a bone.
-    return found
+    return {finding for finding, pattern in MENTIONS.items() if pattern.search(clause)}
 
 
 def sides_of(spec: StudySpec, finding: str) -> set[str | None]:
@@ -126,7 +126,7 @@ def sides_of(spec: StudySpec, finding: str) -> set[str | None]:
 
 def has_side(clause: str, side: str | None) -> bool:
     left, right, both = (bool(pattern.search(clause)) for pattern in (LEFT, RIGHT, BOTH))
-    if side is None or not FINDINGS:
+    if side is None:
         return True
     return {"left": left or both, "right": right or both, "bilateral": both or (left and right)}[side]
 
@@ -285,7 +285,7 @@ def test_every_finding_can_be_written():
             for certainty in ("certain", "uncertain"):
                 item = FindingInstance(finding, side, certainty=certainty)
                 spec = StudySpec("s", Patient("p", "male", 40, 24, 1), Acquisition("PA"), (item,), seed=3)
-                for seed in range(20):
+                for seed in range(8):
                     text = split_sections(write_report(spec, seed=seed))["findings"].lower()
                     assert MENTIONS[finding].search(text), (finding, text)
 
@@ -306,7 +306,7 @@ def test_every_region_can_be_written():
                     Acquisition("PA"),
                     (FindingInstance(finding, side, region),),
                 )
-                for seed in range(3):
+                for seed in range(2):
                     assert "_" not in write_report(spec, seed=seed)
 
 
@@ -345,18 +345,19 @@ def test_reports_are_the_same_on_every_machine():
         (FindingInstance("pleural_effusion", "left", severity="mild"),),
         seed=11,
     )
-    assert write_report(spec) == EXPECTED
+    assert write_report(spec) == (
+        "FINDINGS: Pulmonary vascularity is normal. Clear right lung. No evidence of pulmonary lesion. No evidence of"
+        " pulmonary edema. No lobar consolidation or pneumothorax. A small left pleural effusion is present. The"
+        " visualized bones are unremarkable.\nIMPRESSION: 1. Small left-sided effusion."
+    )
 
 
-EXPECTED = ""
+def test_five_thousand_studies_have_as_many_reports(draw):
+    specs = [draw(seed) for seed in range(500)]
+    assert len({write_report(spec, seed=10 * spec.seed + turn) for spec in specs for turn in range(10)}) > 4_990
 
 
-def test_twenty_thousand_specs_give_as_many_reports(draw):
-    specs = [replace(draw(seed % 4000), seed=seed) for seed in range(20_000)]
-    assert len({write_report(spec) for spec in specs}) > 19_500
-
-
-def test_one_spec_has_over_a_million_reports(draw):
+def test_one_spec_has_over_a_million_reports():
     """
     By its collisions: `n` draws of `v` equally likely reports collide `n * (n - 1) / (2 * v)` times, and more often
     when they are not equally likely; so `v` from the collisions is less than the number of reports.
@@ -367,7 +368,7 @@ def test_one_spec_has_over_a_million_reports(draw):
         Acquisition("PA"),
         (FindingInstance("pleural_effusion", "left", severity="mild"),),
     )
-    num_draws = 20_000
+    num_draws = 8_000
     counts: dict[str, int] = {}
     for seed in range(num_draws):
         text = write_report(spec, seed=seed)
@@ -377,7 +378,7 @@ def test_one_spec_has_over_a_million_reports(draw):
 
 
 def test_writes_thousands_of_reports_a_second(draw):
-    specs = [draw(seed) for seed in range(500)]
+    specs = [draw(seed) for seed in range(250)]
     best = float("inf")
     for _ in range(5):
         start = time.process_time()
@@ -388,8 +389,6 @@ def test_writes_thousands_of_reports_a_second(draw):
 
 
 def test_plans_are_put_into_words_without_their_spec(draw):
-    from synthcxr.reports import realise_plan
-
     for seed in range(50):
         assert realise_plan(plan_report(draw(seed))) == write_report(draw(seed))
 

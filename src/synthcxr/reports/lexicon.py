@@ -45,7 +45,7 @@ LEXICON: dict[str, Lexeme] = {
     ),
     "edema": lexeme(
         "lungs",
-        "pulmonary edema; pulmonary edema; edema; pulmonary vascular congestion; =findings of pulmonary edema",
+        "pulmonary edema; pulmonary edema; edema; pulmonary vascular congestion",
         "pulmonary edema; edema; overt pulmonary edema; pulmonary vascular congestion",
         place="lung",
         importance=3,

@@ -301,7 +301,7 @@ NEGATIVE_WEIGHTS: dict[str, float] = {
     "nodule": 0.05,
     "mass": 0.05,
     "lung_lesion": 0.04,
-    "cavity": 0.02,
+    "cavity": 0.01,
     "tuberculosis": 0.01,
     "interstitial_lung_disease": 0.02,
     "fracture": 0.08,

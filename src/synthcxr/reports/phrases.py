@@ -78,7 +78,7 @@ def noun_phrase(
     if statement.size_cm is not None:
         size = _size(draws, statement.size_cm)
         if draws.chance(0.65):
-            words.append(draws.pick(SIZES_BEFORE).format(size=size))
+            words.append(size if words[-1] else draws.pick(SIZES_BEFORE).format(size=size))
         else:
             size_after = draws.pick(SIZES_AFTER).format(size=size)
     bare = " ".join(word for word in (*words, before, head, after, noun.tail, size_after) if word)

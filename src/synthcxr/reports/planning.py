@@ -77,6 +77,7 @@ def plan_report(spec: StudySpec, *, seed: int | None = None) -> ReportPlan:
         `ReportPlan`: The same for the same spec and seed.
 
     Raises:
+        TypeError: When `spec` is no `StudySpec` or `seed` no integer.
         ValueError: When a finding to omit or contradict is unknown, a size is not positive, or a region lies on
             another side than its finding.
 
@@ -97,6 +98,8 @@ def plan_report(spec: StudySpec, *, seed: int | None = None) -> ReportPlan:
 
     ```
     """
+    if not isinstance(spec, StudySpec):
+        raise TypeError(f"spec is of type {type(spec).__name__}; expected a StudySpec.")
     seed = operator.index(spec.seed if seed is None else seed)
     draws = Draws(seed, "plan")
     hidden, contradicted, claimed = _distortions(spec)

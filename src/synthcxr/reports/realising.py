@@ -83,7 +83,7 @@ def _present(draws: Draws, statement: Statement, manner: str, *, additional: boo
         phrase = noun_phrase(draws, statement, adjective=adjective)
         if entry.diagnosis and not adjective and draws.chance(0.12):
             phrase = noun_phrase(draws, statement, plain=True)
-            return phrase.fill(draws.pick(CONSISTENT))
+            return phrase.fill(draws.pick(PRESENT[manner] if phrase.plural else CONSISTENT))
         return phrase.fill(draws.pick(PRESENT[manner]))
 
     words = CHANGE_WORDS[entry.change][statement.change]

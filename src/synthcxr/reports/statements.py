@@ -23,8 +23,8 @@ class Statement:
         size_cm (`float`, *optional*): As in the spec.
         change (`str`, *optional*): As in the spec.
         position (`str`, *optional*): As in the spec, of a device.
-        topic (`str`, *optional*): Normal anatomy, or `"resolved"`, that the absence is said by; a plain negative
-            when `None`.
+        topic (`str`, *optional*): What the absence is said by: normal anatomy (a key of `NORMALS`), `"side_clear"`,
+            `"otherwise_clear"` or `"resolved"`; a plain negative when `None`.
         instances (`tuple[int, ...]`): Places in `spec.findings` of the instances that are meant.
     """
 
@@ -54,7 +54,7 @@ class ReportPlan:
         findings (`tuple` of sentences): Statements of the findings section; those of one tuple share a sentence.
         impression (`tuple` of sentences): Statements of the impression, most important first.
         conclusion (`str`, *optional*): What the impression says as a whole: `"normal"`, `"nothing_acute"` or
-            `"no_change"`.
+            `"no_change"`; `"as_above"` when nothing may be said.
         recommendation (`str`, *optional*): What the impression asks for: `"lesion"`, `"position"` or `"hedge"`.
         limits (`tuple[str, ...]`): What the acquisition makes hard to judge.
         preamble (`tuple` of `(header, text)`): Sections before the findings.

@@ -249,7 +249,7 @@ REMOVED = (
 # Conclusions from signs, for the findings that are one.
 CONSISTENT = ("findings consistent with {bare}", "findings compatible with {bare}", "findings in keeping with {bare}")
 SIZES_BEFORE = ("{size}", "{size}", "approximately {size}")
-SIZES_AFTER = ("measuring {size}", "measuring approximately {size}", "of {size}")
+SIZES_AFTER = ("measuring {size}", "measuring approximately {size}")
 NOTHING_SAID = "single view of the chest"
 AS_ABOVE = ("findings as above", "findings as described above", "as above")
 
