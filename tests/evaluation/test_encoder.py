@@ -97,13 +97,15 @@ def test_an_encoder_is_returned_as_it_is():
     assert load_encoder(encoder) is encoder
 
 
-def test_what_is_no_dual_encoder_is_refused(model, processor):
+def test_what_is_no_dual_encoder_is_refused(model, processor, tmp_path):
     with pytest.raises(ValueError, match="ConvirtModel came without a processor"):
         load_encoder(model)
     with pytest.raises(ValueError, match="has no get_image_features; expected a dual encoder"):
         load_encoder(model.text_model, processor)
     with pytest.raises(ValueError, match="The model is a int"):
         load_encoder(3)
+    with pytest.raises(ValueError, match="nowhere is no model with its processor"):
+        load_encoder(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="batch_size is 0"):
         load_encoder(model, processor, batch_size=0)
 

@@ -20,7 +20,7 @@ RESULT = Result(
     ci_high=0.94,
     num_samples=500,
     seed=0,
-    protocol="prompts=name | strata=none",
+    protocol="prompts=name; strata=view",
 )
 CHANCE = replace(RESULT, metric="image_to_report_recall_at_5/chance", value=0.01, ci_low=None, ci_high=None)
 
@@ -84,7 +84,7 @@ def test_a_file_that_holds_anything_else_is_refused(tmp_path, content, message):
 
 def test_a_newer_result_replaces_the_older_in_its_place():
     newer = replace(RESULT, value=0.95)
-    other_prompts = replace(RESULT, protocol="prompts=report | strata=none")
+    other_prompts = replace(RESULT, protocol="prompts=report; strata=view")
     assert merge_results([RESULT, CHANCE], [other_prompts, newer]) == [newer, CHANCE, other_prompts]
 
 
@@ -103,7 +103,12 @@ def test_tables_show_value_and_interval():
     assert "Not for clinical use" in text
     assert "pleural effusion" in text
     lines = results_markdown([RESULT, CHANCE]).splitlines()
-    assert lines[2] == (
-        "| zero shot classification | balanced | auroc | pleural effusion | 0.912 | 0.880 to 0.940 | 500 |"
-    )
-    assert lines[3].endswith("| image to report recall at 5 | chance | 0.010 |  | 500 |")
+    assert lines[2].startswith("| zero shot classification | balanced | auroc | pleural effusion | strata=view |")
+    assert lines[2].endswith("| 0.912 | 0.880 to 0.940 | 500 |")
+    assert lines[3].endswith("| image to report recall at 5 | chance | strata=view | 0.010 |  | 500 |")
+
+
+def test_a_table_shows_what_is_not_plain_in_a_protocol():
+    protocol = "prompts=biovil; strata=view x quartile of mean grey level within it; negatives=all; min_positives=5"
+    assert replace(RESULT, protocol=protocol).variant == "prompts=biovil, strata=view x quartile"
+    assert replace(RESULT, protocol="prompts=name; strata=none").variant == ""

@@ -60,13 +60,14 @@ class ClassificationProtocol:
             return ClassificationProtocol(**{**vars(self), "stratify_by": "view"})
         return self
 
-    def describe(self, *, reflected: bool = False) -> str:
-        """The part of a result's `protocol` that this decides; `reflected` says how its interval was taken."""
+    def describe(self) -> str:
+        """The part of a result's `protocol` that this decides."""
         strata = "none" if self.stratify_by is None else self.stratify_by
         if self.match_brightness:
             strata += " x quartile of mean grey level within it"
-        kind = "reflected percentile" if reflected else "percentile"
-        resampling = f"{self.num_bootstrap} x patients, {kind}" if self.num_bootstrap else "none"
+        resampling = (
+            f"{self.num_bootstrap} x patients, percentile (auprc: reflected)" if self.num_bootstrap else "none"
+        )
         return (
             f"strata={strata}; negatives={self.negatives}; uncertain=excluded; min_positives={self.min_positives}; "
             f"bootstrap={resampling}"
@@ -134,9 +135,9 @@ def measure_classification(
         return {name: np.mean(columns, axis=0) for name, columns in means.items() if columns} | values
 
     resamples = PatientResamples(patients(dataset), protocol.num_bootstrap, protocol.seed)
+    description = f"{score_protocol}; {protocol.describe()}"
     measured = []
     for metric, estimate in resamples.estimates(statistic, reflected=("auprc", "macro_auprc")).items():
-        description = f"{score_protocol}; {protocol.describe(reflected=estimate.reflected)}"
         if metric.startswith("macro_"):
             used = len(np.unique(np.concatenate([tasks[finding].rows for finding in in_mean])))
             measured.append(Measured(metric, estimate, used, f"{description}; mean of {', '.join(in_mean)}"))

@@ -120,6 +120,7 @@ def load_encoder(
     *,
     batch_size: int = 64,
     device: str | torch.device | None = None,
+    trust_remote_code: bool = False,
 ) -> Encoder:
     """
     An encoder from a folder or Hub id, a model with its processor, or an encoder (returned as it is).
@@ -129,12 +130,13 @@ def load_encoder(
         processor (`ProcessorMixin`, *optional*): Required with a model object that was not loaded from a folder.
         batch_size (`int`, *optional*, defaults to 64): Rows per forward pass.
         device (`str` or `torch.device`, *optional*): Where to run; for a model loaded here the GPU if there is one.
+        trust_remote_code (`bool`, *optional*, defaults to `False`): Run code that lies beside the weights.
 
     Returns:
         `Encoder`
 
     Raises:
-        ValueError: When the model is no dual encoder, or comes without a processor.
+        ValueError: When there is no such model, it is no dual encoder, or comes without a processor.
     """
     if isinstance(path_or_model, PreTrainedModel):
         model = path_or_model
@@ -145,8 +147,11 @@ def load_encoder(
         return path_or_model
     if not isinstance(path_or_model, str | Path):
         raise ValueError(f"The model is a {type(path_or_model).__name__}; expected a folder, a model or an encoder.")
-    model = AutoModel.from_pretrained(path_or_model)
-    processor = processor or AutoProcessor.from_pretrained(path_or_model)
+    try:
+        model = AutoModel.from_pretrained(path_or_model, trust_remote_code=trust_remote_code)
+        processor = processor or AutoProcessor.from_pretrained(path_or_model, trust_remote_code=trust_remote_code)
+    except OSError as error:
+        raise ValueError(f"{path_or_model} is no model with its processor: {str(error).splitlines()[0]}") from error
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return DualEncoder(model, processor, batch_size=batch_size, device=device)
 

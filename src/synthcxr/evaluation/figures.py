@@ -37,6 +37,7 @@ _STYLE = {
     "savefig.facecolor": "white",
 }
 _INK, _QUIET, _ACCENT = "#222222", "#b8bec6", "#0b5fa5"
+_MAP_COLOUR = (1.0, 0.35, 0.0)
 _DPI = 150
 _MAX_REPORT_LINES = 15
 
@@ -234,10 +235,9 @@ def _draw_boxes(axis: Axes, objects: Mapping[str, Any] | None, dataset: Dataset,
 
 def _draw_map(axis: Axes, pixels: np.ndarray, similarity: np.ndarray) -> None:
     axis.imshow(pixels, cmap="gray", vmin=0, vmax=1)
-    # Opacity follows the map, so that what matters is coloured and the rest stays readable.
-    span = max(float(np.ptp(similarity)), 1e-6)
-    strength = (similarity - similarity.min()) / span
-    axis.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=0.6 * strength**2)
+    # One colour whose opacity follows the map: what matters stands out and the radiograph stays readable.
+    strength = (similarity - similarity.min()) / max(float(np.ptp(similarity)), 1e-6)
+    axis.imshow(np.full((*strength.shape, 3), _MAP_COLOUR), alpha=0.7 * strength**2)
 
 
 def _label_names(dataset: Dataset) -> list[list[str]]:

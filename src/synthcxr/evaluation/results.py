@@ -86,6 +86,12 @@ class Result:
         return self.metric.partition("/")[2]
 
     @property
+    def variant(self) -> str:
+        """What of the protocol differs from the plain one, short enough for a table."""
+        parts = [part for part in self.protocol.split("; ") if part.startswith(_VARYING) and part not in _PLAIN]
+        return ", ".join(part.replace(" of mean grey level within it", "") for part in parts)
+
+    @property
     def key(self) -> tuple[str, str, str, str, int]:
         """What makes two results the same measurement: a newer one replaces the older."""
         return self.task, self.dataset, self.metric, self.protocol, self.seed
@@ -190,7 +196,10 @@ def results_markdown(results: Sequence[Result]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
-_COLUMNS = ("task", "dataset", "metric", "of", "value", "95 % interval", "n")
+_COLUMNS = ("task", "dataset", "metric", "of", "variant", "value", "95 % interval", "n")
+_VARYING = ("prompts=", "pooling=", "score=", "strata=", "negatives=", "text=")
+_PLAIN = {"prompts=name", "pooling=mean of normalised prompts", "score=cos(positive)-cos(negative)", "score=cosine"}
+_PLAIN |= {"strata=none", "negatives=all", "text=report"}
 
 
 def _rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
@@ -200,6 +209,7 @@ def _rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
             result.dataset,
             result.metric_name.replace("_", " "),
             result.subject.replace("_", " "),
+            result.variant,
             f"{result.value:.3f}",
             "" if result.ci_low is None else f"{result.ci_low:.3f} to {result.ci_high:.3f}",
             str(result.num_samples),
