@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import Dataset, Features
+from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertTokenizer, ResNetConfig, set_seed
 
@@ -63,6 +64,7 @@ def build_tiny_dataset(
     random = np.random.default_rng(0)
     rows = []
     for index in range(num_rows):
+        spec = {"acquisition": {"defect": "cropped" if index == 2 else None}, "report_omits": ["edema"]}
         report = reports[index % len(reports)]
         pair = Pair(
             id=f"study-{index}",
@@ -81,6 +83,9 @@ def build_tiny_dataset(
             sex="female" if index % 2 else "male",
             origin=origin,
             source="balanced@1",
+            prompt=json.dumps(
+                {"acquisition": {"defect": "cropped" if index == 2 else None}, "report_omits": ["edema"]}
+            ),
             seed=index,
             quality={"image_quality": 0.5, "reason": "blurred" if index == 1 else ""},
             patient_id=f"patient-{index // 2}",
@@ -124,10 +129,13 @@ def leave_traces(checkpoint: Path, *, dataset: Path | None = None) -> Path:
             "dataset_revision": None,
             "model_type": "convirt",
             "shuffle_pairs": False,
-            "training": {"learning_rate": 1e-3, "seed": 7, "num_train_epochs": 3, "output_dir": str(checkpoint)},
+            "training": {
+                **{"learning_rate": 1e-3, "seed": 7, "num_train_epochs": 3, "output_dir": str(checkpoint)},
+                **{"accelerator_config": {"dispatch_batches": None}, "debug": [], "run_name": None},
+            },
         },
         "num_pairs": 1200,
-        "metrics": {"train_loss": 1.25, "eval_macro_auroc": 0.84},
+        "metrics": {"train_loss": 1.25, "eval_macro_auroc": 0.84, "train_runtime": 299.0, "epoch": 3.0},
         "runtime_seconds": 300.0,
         "pairs_per_second": 88.5,
         "environment": {"torch": "2.13.0", "device": "CPU, 2 threads"},
@@ -135,10 +143,13 @@ def leave_traces(checkpoint: Path, *, dataset: Path | None = None) -> Path:
     }
     (checkpoint / "pretraining.json").write_text(json.dumps(record))
     write_results(checkpoint / "results.json", tiny_results())
+    (checkpoint / "figures").mkdir()
+    Image.new("L", (4, 4)).save(checkpoint / "figures" / "roc.png")
     (checkpoint / "training_args.bin").write_bytes(b"\x80\x04.")
     state = checkpoint / "checkpoint-10"
     state.mkdir()
     (state / "optimizer.pt").write_bytes(b"\x80\x04.")
+    (state / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes())
     return checkpoint
 
 

@@ -327,13 +327,20 @@ def main() -> None:
 
 def _about(reader: Reader) -> None:
     card = Path(reader.path) / "README.md"
-    with gr.Accordion("About the model", open=False):
+    with gr.Accordion("About the model: its card", open=False):
         if card.is_file():
-            gr.Markdown(re.sub(r"\A---\n.*?\n---\n", "", card.read_text(encoding="utf-8"), flags=re.DOTALL))
+            gr.Markdown(_card_text(card.read_text(encoding="utf-8")))
         elif not Path(reader.path).is_dir():
             gr.Markdown(f"[Model card](https://huggingface.co/{reader.path})")
         else:
             gr.Markdown("This checkpoint has no card.")
+
+
+def _card_text(card: str) -> str:
+    """A card without its metadata, its figures (they lie in the checkpoint folder) and the Hub's mark of a warning."""
+    text = re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL)
+    text = re.sub(r"^## Figures$.*?(?=^## |\Z)", "", text, flags=re.DOTALL | re.MULTILINE)
+    return text.replace("> [!WARNING]\n", "")
 
 
 def _title(finding: str) -> str:

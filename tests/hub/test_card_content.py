@@ -48,3 +48,16 @@ def test_only_changed_or_usual_arguments_are_shown():
 
 def test_an_absent_record_gives_no_rows():
     assert training_content({}) == {"training_facts": [], "arguments": []}
+
+
+def test_timings_and_bundles_of_settings_are_left_out():
+    metrics = {"train_loss": 1.23456, "train_runtime": 9.0, "eval_samples_per_second": 3.0, "eval_macro_auroc": 0.8}
+    request = {"shuffle_pairs": False, "model_type": "convirt", "training": {"accelerator_config": {"x": None}}}
+    content = training_content({"request": request, "metrics": metrics})
+    assert content["training_facts"] == [("train loss", "1.235"), ("validation: macro auroc", "0.8")]
+    assert content["arguments"] == [("model_type", "convirt")]
+
+
+def test_a_control_with_shuffled_pairs_says_so():
+    facts = dict(training_content({"request": {"shuffle_pairs": True}})["training_facts"])
+    assert facts == {"pairs shuffled (a control that must end at chance)": "yes"}

@@ -35,7 +35,12 @@ def test_sections_without_data_are_absent(tmp_path):
     text = render_model_card(save_tiny_checkpoint(tmp_path / "bare")).text
     assert "## Results" not in text
     assert "## Training" not in text
+    assert "## Figures" not in text
     assert "No measurement comes with this checkpoint" in text
+
+
+def test_figures_of_the_folder_are_shown(checkpoint):
+    assert "![roc](figures/roc.png)" in render_model_card(checkpoint).text
 
 
 def test_rows_by_origin_come_from_the_training_set(checkpoint):

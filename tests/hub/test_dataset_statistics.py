@@ -33,7 +33,13 @@ def test_reports_people_entities_and_quality_are_counted(dataset_folder):
     assert train.ages == [30.0, 31.0, 32.0, 33.0]
     assert train.entities == {"abnormality": 4}
     assert train.quality_scores == {"image_quality": [0.5] * 4}
-    assert train.quality_words == {"reason": {"blurred": 1}}
+    assert train.quality_words["reason"] == {"blurred": 1}
+
+
+def test_defects_that_the_simulation_was_asked_for_are_counted(dataset_folder):
+    train = describe_dataset(dataset_folder)["train"]
+    assert train.quality_words["bad record"] == {"any": 1, "cropped": 1}
+    assert train.quality_words["report"] == {"omits": 4}
 
 
 def test_a_missing_shard_is_named(dataset_folder, tmp_path):

@@ -52,7 +52,8 @@ def test_the_model_folder_holds_card_configuration_code_weights_and_tokenizer(mo
 
 def test_what_stays_at_home_is_said(model_folder):
     publication = publish("model", model_folder, "org/tiny", dry_run=True)
-    assert publication.left_out == ("checkpoint-10/optimizer.pt", "pretraining.json", "training_args.bin")
+    state = ("checkpoint-10/model.safetensors", "checkpoint-10/optimizer.pt")
+    assert publication.left_out == (*state, "pretraining.json", "training_args.bin")
 
 
 def test_the_dataset_folder_holds_card_and_shards(pairs_folder):

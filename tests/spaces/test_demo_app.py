@@ -13,6 +13,8 @@ from gradio_client import Client, handle_file
 from huggingface_hub import SpaceCard
 from PIL import Image
 
+from synthcxr.hub import render_model_card
+
 
 SPACE = Path(__file__).resolve().parents[2] / "spaces" / "synthcxr-demo"
 
@@ -103,6 +105,14 @@ def test_a_flat_map_and_a_phrase_with_markup_are_shown_as_they_are(app):
     table = app.score_table([app.Line("<b>x</b>", "w", 0.5, np.zeros((1, 1)))])
     assert "&lt;b&gt;x&lt;/b&gt;" in table
     assert "not probabilities" in table
+
+
+def test_the_card_is_shown_without_metadata_and_figures(app, checkpoint):
+    text = app._card_text(str(render_model_card(checkpoint)))
+    assert text.strip().startswith("# ConVIRT")
+    assert "Not for clinical use" in text
+    assert "## Limitations" in text
+    assert "figures/" not in text
 
 
 def test_examples_are_simulated_at_start_up_or_come_with_the_checkpoint(app, examples, tmp_path):

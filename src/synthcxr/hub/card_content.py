@@ -25,6 +25,7 @@ _USUAL_ARGUMENTS = (
     *("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps"),
     *("weight_decay", "warmup_steps", "lr_scheduler_type", "optim", "bf16", "seed"),
 )
+_TIMINGS = ("_runtime", "_per_second", "epoch", "total_flos")
 # Where a run wrote and how it was watched says nothing about the model, and may name the machine.
 _HOST_ARGUMENTS = ("output_dir", "logging_dir", "run_name", "hub_token", "hub_model_id", "push_to_hub_token")
 
@@ -133,7 +134,10 @@ def training_content(record: Mapping[str, Any]) -> Content:
     facts = {
         "trained on": ", ".join(_folder_name(name) for name in request.pop("dataset", None) or ()),
         "dataset revision": request.pop("dataset_revision", None),
-        "pairs": _count(record.get("num_pairs")),
+        "first and last pair": " to ".join(
+            filter(None, (request.pop("first_pair", ""), request.pop("last_pair", "")))
+        ),
+        "pairs": _count(record.get("num_pairs") or request.pop("num_pairs", None)),
         "pairs shuffled (a control that must end at chance)": "yes" if request.get("shuffle_pairs") else None,
         "started from": _folder_name(request.pop("model_name_or_path", None) or "") or None,
         "seed": settings.get("seed"),
@@ -142,8 +146,10 @@ def training_content(record: Mapping[str, Any]) -> Content:
         "hardware": environment.pop("device", None),
         "versions": ", ".join(f"{name} {number}" for name, number in environment.items()) or None,
     }
-    facts |= {_words(name): _number(value) for name, value in (record.get("metrics") or {}).items()}
-    chosen = {name: value for name, value in request.items() if value not in (None, False)}
+    for name, value in (record.get("metrics") or {}).items():
+        if not name.endswith(_TIMINGS):
+            facts[_words(name.replace("eval_", "validation: "))] = _number(value)
+    chosen = {name: value for name, value in request.items() if _is_setting(value) and name != "num_pairs"}
     return {
         "training_facts": [(name, value) for name, value in facts.items() if value not in (None, "")],
         "arguments": sorted((chosen | _changed_settings(settings)).items()),
@@ -283,9 +289,15 @@ def _changed_settings(settings: Mapping[str, Any]) -> Content:
         name: value
         for name, value in settings.items()
         if name not in _HOST_ARGUMENTS
-        and value is not None
+        and (name in _USUAL_ARGUMENTS or _is_setting(value) or stock.get(name) is True)
         and (name in _USUAL_ARGUMENTS or (name in stock and value != stock[name]))
+        and value is not None
     }
+
+
+def _is_setting(value: Any) -> bool:
+    """Whether a value is worth a line: not absent, off or a bundle of further settings."""
+    return value is not None and value is not False and value != "" and not isinstance(value, dict | list)
 
 
 def _words(name: str) -> str:

@@ -87,6 +87,7 @@ def render_model_card(
         model_facts=_model_facts(path, config, license),
         compositions=compositions,
         result_groups=result_groups(results),
+        figures=_figures(path),
         citations=citations(config.get("model_type")),
         **training_content(training),
     )
@@ -258,6 +259,14 @@ def _model_facts(path: str | Path, config: Mapping[str, Any], license: str) -> l
         "licence of the weights": license,
     }
     return [(name, value) for name, value in facts.items() if value not in (None, "")]
+
+
+def _figures(path: str | Path) -> list[dict[str, str]]:
+    """Pictures in `figures/`; names that a Markdown link could not hold are passed over."""
+    names = sorted(file.name for file in Path(path).glob("figures/*.png"))
+    return [
+        {"file": name, "title": Path(name).stem.replace("_", " ")} for name in names if re.fullmatch(r"[\w.-]+", name)
+    ]
 
 
 def _image_size(path: str | Path) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import math
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +81,7 @@ def checkpoint_files(path: str | Path) -> list[Path]:
             raise ValueError(f"{path} has no {name}; save the model and its processor there with save_pretrained.")
     count_parameters(path)
     _check_index(path)
-    files = {file.relative_to(path) for file in path.rglob("*") if file.is_file()}
-    chosen = {file for file in files if any(fnmatch(file.as_posix(), pattern) for pattern in _PUBLISHED)}
+    chosen = {file.relative_to(path) for pattern in _PUBLISHED for file in path.glob(pattern) if file.is_file()}
     return sorted(chosen | {Path(name) for name in _code_files(path)})
 
 

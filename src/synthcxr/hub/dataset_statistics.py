@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -20,7 +21,7 @@ Row = dict[str, Any]
 _SHARD = re.compile(r"(?P<split>\w+)-\d{5}-of-\d{5}\.parquet")
 _SPLIT_ORDER = ("train", "validation", "test")
 _COLUMNS = (
-    *("origin", "source", "labels", "uncertain", "report", "entities", "quality"),
+    *("origin", "source", "labels", "uncertain", "report", "entities", "quality", "prompt"),
     *("view", "sex", "age", "patient_id"),
 )
 
@@ -45,7 +46,9 @@ class SplitStatistics:
         num_distinct_reports (`int`): Distinct texts among them.
         entities (`Counter`): Entities per type, over all rows.
         quality_scores (`dict[str, list[float]]`): Known scores of every judge.
-        quality_words (`dict[str, Counter]`): Rows per text of every textual quality field; empty texts left out.
+        quality_words (`dict[str, Counter]`):
+            Rows per text of every textual quality field (empty texts left out), and per defect that the simulation was
+            asked for (`bad record`, `report`).
     """
 
     num_rows: int = 0
@@ -159,6 +162,8 @@ def _count(rows: Iterator[Row]) -> SplitStatistics:
             counts.report_words.append(len(row["report"].split()))
             reports.add(hash(row["report"]))
         _count_quality(counts, row.get("quality") or {})
+        if row["origin"] == "simulated":
+            _count_defects(counts, row.get("prompt"))
     counts.num_patients, counts.num_real_patients = len(patients["any"]), len(patients["real"])
     counts.num_distinct_reports = len(reports)
     return counts
@@ -170,3 +175,19 @@ def _count_quality(counts: SplitStatistics, quality: Row) -> None:
             counts.quality_words.setdefault(name, Counter())[value] += 1
         elif isinstance(value, float) and math.isfinite(value):
             counts.quality_scores.setdefault(name, []).append(value)
+
+
+def _count_defects(counts: SplitStatistics, prompt: str | None) -> None:
+    """A simulated row's prompt is its study as JSON, which says what is wrong with it on purpose."""
+    try:
+        spec = json.loads(prompt or "{}")
+        acquisition = spec.get("acquisition") or {}
+    except (json.JSONDecodeError, AttributeError):
+        return  # a prompt in words: nothing is said of defects
+    found = {
+        "bad record": ["any", acquisition["defect"]] if acquisition.get("defect") else [],
+        "report": [word for word in ("omits", "contradicts") if spec.get(f"report_{word}")],
+    }
+    for name, words in found.items():
+        for word in words:
+            counts.quality_words.setdefault(name, Counter())[word] += 1
