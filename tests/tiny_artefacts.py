@@ -83,9 +83,7 @@ def build_tiny_dataset(
             sex="female" if index % 2 else "male",
             origin=origin,
             source="balanced@1",
-            prompt=json.dumps(
-                {"acquisition": {"defect": "cropped" if index == 2 else None}, "report_omits": ["edema"]}
-            ),
+            prompt=json.dumps(spec),
             seed=index,
             quality={"image_quality": 0.5, "reason": "blurred" if index == 1 else ""},
             patient_id=f"patient-{index // 2}",
