@@ -58,6 +58,7 @@ def read_dicom(file: BinaryIO, name: str, *, max_pixels: int) -> Image.Image:
         warnings.simplefilter("ignore")  # pydicom's warnings quote the values of elements
         try:
             dataset = pydicom.dcmread(file, force=True, specific_tags=_TAGS)
+            list(dataset)  # elements are converted on first use; whatever is wrong with one shows here
         except Exception as error:
             raise ValueError(f"{name} is damaged: its DICOM elements cannot be parsed.") from error
         _check_picture(dataset, name, max_pixels=max_pixels)
@@ -82,7 +83,7 @@ def _check_file(file: BinaryIO, name: str, *, max_pixels: int) -> None:
 
 
 def _check_picture(dataset: Dataset, name: str, *, max_pixels: int) -> None:
-    if "PixelData" not in dataset or not dataset["PixelData"].value:
+    if not dataset.get("PixelData") or not isinstance(dataset.PixelData, bytes):
         raise ValueError(f"{name} is DICOM without pixel data (a report, a structure set or a directory?).")
     frames, rows, columns = (_count(dataset, key) for key in ("NumberOfFrames", "Rows", "Columns"))
     if frames not in (None, 1):
@@ -103,7 +104,9 @@ def _check_picture(dataset: Dataset, name: str, *, max_pixels: int) -> None:
         raise ValueError(f"{name} says {columns}x{rows} pixels, its compressed picture {claimed[0]}x{claimed[1]}.")
     kind = dataset.get("PhotometricInterpretation")
     if kind not in ("MONOCHROME1", "MONOCHROME2", "RGB") and not str(kind).startswith("YBR"):
-        raise ValueError(f"{name} has the photometric interpretation {kind}; expected MONOCHROME1 or MONOCHROME2.")
+        raise ValueError(
+            f"{name} has the photometric interpretation {str(kind)[:40]!r}; expected MONOCHROME1 or MONOCHROME2."
+        )
 
 
 def _count(dataset: Dataset, key: str) -> int | None:
@@ -117,7 +120,7 @@ def _count(dataset: Dataset, key: str) -> int | None:
 def _codestream_size(data: bytes) -> tuple[int, int] | None:
     """Width and height that a JPEG or JPEG 2000 codestream claims; nothing when the pixels are not compressed so."""
     start = data.find(b"\xff\x4f\xff\x51", 0, 1024)
-    if start >= 0:
+    if 0 <= start <= len(data) - 24:
         x_end, y_end, x_start, y_start = struct.unpack_from(">IIII", data, start + 8)
         return x_end - x_start, y_end - y_start
     position = data.find(b"\xff\xd8\xff", 0, 1024) + 2
@@ -201,7 +204,9 @@ def _window(values: np.ndarray, center: float, width: float, function: str) -> n
     if function == "LINEAR":
         center, width = center - 0.5, width - 1
     if function not in ("LINEAR", "LINEAR_EXACT") or not width >= 0:
-        raise ValueError(f"the window has function {function} and width {width}; expected a linear or sigmoid one.")
+        raise ValueError(
+            f"the window has function {function[:40]!r} and width {width}; expected a linear or sigmoid one."
+        )
     if width == 0:
         return (values > center).astype(np.float64)
     return np.clip((values.astype(np.float64) - center) / width + 0.5, 0, 1)

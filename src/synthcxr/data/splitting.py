@@ -30,7 +30,7 @@ def split_by_patient(patient_ids: Iterable[str], fractions: Mapping[str, float],
     ```python
     >>> from synthcxr.data import split_by_patient
 
-    >>> split_by_patient(["a", "b", "a"], {"train": 0.5, "test": 0.5}, seed=1)
+    >>> split_by_patient(["a", "b", "a"], {"train": 0.5, "test": 0.5})
     ['train', 'test', 'train']
 
     ```
