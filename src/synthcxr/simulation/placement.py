@@ -74,8 +74,8 @@ class LungFrame:
         self._lateral = scene.lateral_edge[side][known]
         self._medial = scene.medial_edge[side][known]
         lateral, medial = self.edges(self.y_cm)
-        width = np.maximum(self.sign * (lateral - medial), 0.5)
-        self.u = (self.sign * (self.x_cm[None, :] - medial[:, None]) / width[:, None]).astype(np.float32)
+        scale = (self.sign / np.maximum(self.sign * (lateral - medial), 0.5)).astype(np.float32)
+        self.u = (self.x_cm.astype(np.float32)[None, :] - medial.astype(np.float32)[:, None]) * scale[:, None]
         self.v = ((self.y_cm - self.apex_y) / self.height_cm).astype(np.float32)[:, None]
 
     def edges(self, y_cm: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +114,7 @@ class LungFrame:
         scene, side = self.scene, self.side
         window = window or self.window
         room = self.mu_fill * scene.lung_thickness[side][window] - scene.vessels[side][window]
-        share = np.clip(attenuation / np.maximum(room, 0.02), 0.0, 1.0)
+        share = np.minimum(np.maximum(attenuation, 0.0) / np.maximum(room, 0.02), 1.0)
         if side in scene.flooded:
             attenuation = attenuation * (1 - scene.flooded[side][window])
         effect = windowed_effect(scene, window, attenuation, _without_crumbs(mask & scene.lung_extent[side][window]))
@@ -258,10 +258,21 @@ def _label(mask: np.ndarray, parts: np.ndarray) -> np.ndarray:
 
 
 def _bounds(mask: np.ndarray) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    top, bottom, left, right = _extremes(mask)
+    if bottom <= top:
         return slice(0, 2), slice(0, 2)
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    return slice(top, bottom), slice(left, right)
+
+
+@njit(cache=True)
+def _extremes(mask: np.ndarray) -> tuple[int, int, int, int]:
+    top, bottom, left, right = mask.shape[0], 0, mask.shape[1], 0
+    for row in range(mask.shape[0]):
+        for column in range(mask.shape[1]):
+            if mask[row, column]:
+                top, bottom = min(top, row), row + 1
+                left, right = min(left, column), max(right, column + 1)
+    return top, bottom, left, right
 
 
 def _slice(coordinates: np.ndarray, low: float, high: float) -> slice:

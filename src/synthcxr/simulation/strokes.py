@@ -94,23 +94,20 @@ def branching_tree(
     Returns:
         `tuple[np.ndarray, np.ndarray, np.ndarray]`: Points, radii and starts as `stroke_chord` wants them.
     """
-    points, radii, starts = [], [], []
-    branches = [(np.asarray(root, dtype=np.float64), direction, radius_cm, length_cm)]
-    for _ in range(generations):
-        following = []
-        jitter = rng.normal(size=(len(branches), 4))
-        for (origin, angle, radius, length), draw in zip(branches, jitter, strict=True):
-            span = length * (1.0 + 0.2 * draw[0])
-            bend = angle + 0.25 * draw[1]
-            middle = origin + 0.5 * span * np.array([np.cos(angle), np.sin(angle)])
-            end = middle + 0.5 * span * np.array([np.cos(bend), np.sin(bend)])
-            starts.append(len(points))
-            points += [origin, middle, end]
-            radii += [radius, 0.92 * radius, 0.82 * radius]
-            for sign, turn in ((1, draw[2]), (-1, draw[3])):
-                following.append((end, bend + sign * spread * (1 + 0.3 * turn), 0.76 * radius, 0.78 * length))
-        branches = following
-    return np.array(points), np.array(radii), np.array(starts)
+    origins, angles = np.asarray(root, dtype=np.float64)[None, :], np.array([direction])
+    points, radii = [], []
+    for generation in range(generations):
+        draws = rng.normal(size=(len(angles), 4))
+        half = 0.5 * length_cm * 0.78**generation * (1.0 + 0.2 * draws[:, :1])
+        bends = angles + 0.25 * draws[:, 1]
+        middles = origins + half * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        ends = middles + half * np.stack([np.cos(bends), np.sin(bends)], axis=1)
+        points.append(np.stack([origins, middles, ends], axis=1).reshape(-1, 2))
+        radii.append(np.tile(radius_cm * 0.76**generation * np.array([1.0, 0.92, 0.82]), len(angles)))
+        turns = spread * (1 + 0.3 * draws[:, 2:]) * np.array([1.0, -1.0])
+        origins, angles = np.repeat(ends, 2, axis=0), (bends[:, None] + turns).ravel()
+    path = np.concatenate(points)
+    return path, np.concatenate(radii), np.arange(0, len(path), 3)
 
 
 @njit(cache=True)

@@ -76,7 +76,7 @@ def smoothstep(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
     ```
     """
-    share = np.clip((values - low) * (1.0 / (high - low)), 0.0, 1.0)
+    share = np.minimum(np.maximum((values - low) * (1.0 / (high - low)), 0.0), 1.0)
     return share * share * (3.0 - 2.0 * share)
 
 
