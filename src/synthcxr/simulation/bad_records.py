@@ -122,7 +122,7 @@ def other_attenuation(scene: Scene, rng: np.random.Generator) -> np.ndarray:
             squares = np.full(flesh.shape, -1e6, np.float32)
             project_ellipsoids(x[0], y[:, 0], blob, 0.0, squares)
             np.maximum(gas, np.sqrt(np.maximum(squares, 0)), out=gas)
-        return flesh + bone - gas
+        return flesh + bone - 0.5 * gas
     bars = 0.8 + 1.6 * (np.floor((x + 1) * 6) % 2) * (np.abs(y) < 0.7) + 0.6 * np.floor((y + 1) * 4) / 4
     return bars.astype(np.float32)
 
@@ -186,6 +186,17 @@ def move_pixels(defect: str | None, image: np.ndarray, rng: np.random.Generator)
         size = len(image)
         span = int(size * (0.40 + 0.15 * draw[1]))
         top, left = int((size - span) * draw[2]), int((size - span) * draw[3])
-        index = np.arange(size) * span // size
-        return np.ascontiguousarray(image[np.ix_(top + index, left + index)])
+        return _enlarged(image[top : top + span, left : left + span], size)
     return image
+
+
+def _enlarged(part: np.ndarray, size: int) -> np.ndarray:
+    """Stretch a square to `size`: masks by the nearest pixel, images bilinearly."""
+    place = np.clip((np.arange(size) + 0.5) * len(part) / size - 0.5, 0, len(part) - 1)
+    if part.dtype == np.bool_:
+        index = np.rint(place).astype(np.int64)
+        return np.ascontiguousarray(part[np.ix_(index, index)])
+    low = np.minimum(place.astype(np.int64), len(part) - 2)
+    share = (place - low).astype(np.float32)
+    rows = part[low] + (part[low + 1] - part[low]) * share[:, None]
+    return np.ascontiguousarray(rows[:, low] + (rows[:, low + 1] - rows[:, low]) * share)

@@ -39,9 +39,10 @@ def project_trunk(
             length = 0.0
             if a < edge:
                 u = a / edge
+                u *= u
                 under = (y - columns[j, 2]) * 0.25
                 if under > 0.0:
-                    length = thick * np.sqrt(1.0 - u * u * u) * np.sqrt(min(under, 1.0))
+                    length = thick * np.sqrt(1.0 - u * u * np.sqrt(u)) * np.sqrt(min(under, 1.0))
             if a < neck_cm and y < 9.0:
                 u = a / neck_cm
                 length = max(length, 2.1 * neck_cm * np.sqrt(1.0 - u * u) * min(1.0, (9.0 - y) * 0.11))

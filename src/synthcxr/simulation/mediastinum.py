@@ -33,14 +33,14 @@ def heart_solids(geometry: Geometry) -> np.ndarray:
         float(dome_height(geometry, "left", np.array([0.3 * geometry.half_width_cm]))[0])
         + float(dome_height(geometry, "right", np.array([0.3 * geometry.half_width_cm]))[0])
     )
-    centre_y = floor + 0.30 * half - high
+    centre_y = floor + 0.38 * half - high
     atrium_wide, atrium_high = 0.46 * half, 0.66 * half
-    atrium = (-(1 - offset) * half + atrium_wide, floor - 0.45 * half)
+    atrium = (-(1 - offset) * half + atrium_wide, floor - 0.34 * half)
     return np.array(
         [
             [centre_x + shift, centre_y, major, minor, tilt, depth],
             [atrium[0] + shift, atrium[1], atrium_wide, atrium_high, 0.0, 0.75 * depth],
-            [centre_x - 0.22 * half + shift, centre_y - 0.52 * half, 0.60 * half, 0.66 * half, 0.3, 0.8 * depth],
+            [centre_x - 0.26 * half + shift, centre_y - 0.50 * half, 0.60 * half, 0.80 * half, -0.25, 0.85 * depth],
         ]
     )
 
@@ -52,7 +52,7 @@ def great_vessel_solids(geometry: Geometry, heart: np.ndarray) -> dict[str, np.n
     shift = 0.4 * mediastinal_shift(geometry)
     axis = _axis(geometry, 0.25)
     knob = geometry.aortic_knob_radius_cm
-    knob_x = axis + left + 0.55 * knob - knob + 0.3 * size + shift
+    knob_x = axis + left + 0.42 * knob - knob + 0.3 * size + shift
     trunk_edge = left + 0.35 * size + geometry.pulmonary_trunk_cm
     top = min(heart[0, 1] - 0.2 * heart[0, 3], 0.62 * height)
     trunk_y = 0.36 * height
@@ -60,7 +60,7 @@ def great_vessel_solids(geometry: Geometry, heart: np.ndarray) -> dict[str, np.n
         "aortic_arch": np.array([[knob_x, 0.205 * height, knob, 1.12 * knob, 0.2, 7.0 * size]]),
         "great_vessels": np.array(
             [
-                [axis + shift + 0.35 * trunk_edge, trunk_y, 0.65 * trunk_edge, 0.075 * height, 0.25, 8.0 * size],
+                [axis + shift + 0.35 * trunk_edge, trunk_y, 0.65 * trunk_edge, 0.10 * height, 0.25, 8.0 * size],
                 [
                     axis + shift + 0.5 * size,
                     0.5 * (trunk_y + top) + 0.03 * height,

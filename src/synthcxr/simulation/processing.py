@@ -75,9 +75,9 @@ class Scanner:
     scatter: tuple[float, float] = (0.5, 0.2)
     focus_cm: tuple[float, float] = (0.03, 0.015)
     compression: tuple[float, float] = (0.36, 0.10)
-    local_gain: tuple[float, float] = (0.40, 0.12)
-    edge_gain: tuple[float, float] = (0.7, 0.2)
-    lung_level: tuple[float, float] = (0.50, 0.08)
+    local_gain: tuple[float, float] = (0.26, 0.10)
+    edge_gain: tuple[float, float] = (0.65, 0.2)
+    lung_level: tuple[float, float] = (0.49, 0.08)
     dense_level: tuple[float, float] = (0.80, 0.05)
     gamma: tuple[float, float] = (0.0, 0.12)
 
@@ -86,13 +86,13 @@ SCANNERS: dict[str, Scanner] = {
     "standard": Scanner(),
     "soft": Scanner(
         compression=(0.25, 0.10),
-        local_gain=(0.15, 0.08),
+        local_gain=(0.10, 0.06),
         edge_gain=(0.35, 0.12),
         focus_cm=(0.05, 0.02),
         gamma=(0.05, 0.15),
     ),
-    "sharp": Scanner(local_gain=(0.6, 0.15), edge_gain=(1.2, 0.3), focus_cm=(0.015, 0.01)),
-    "compressed": Scanner(compression=(0.55, 0.08), local_gain=(0.55, 0.15), dense_level=(0.77, 0.05)),
+    "sharp": Scanner(local_gain=(0.42, 0.12), edge_gain=(1.05, 0.3), focus_cm=(0.015, 0.01)),
+    "compressed": Scanner(compression=(0.55, 0.08), local_gain=(0.45, 0.12), dense_level=(0.77, 0.05)),
     "portable_crt": Scanner(
         log_quanta=(7.5, 0.3),
         scatter=(1.0, 0.3),

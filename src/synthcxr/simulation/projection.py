@@ -16,7 +16,7 @@ from .thorax import COLLAPSE_REACH, Outline, trace_outline
 from .vessels import hilum, project_vessels
 
 
-OUTLINE_SOFTNESS = 0.18  # how far chambers of the heart melt into each other
+OUTLINE_SOFTNESS = 0.28  # how far chambers of the heart melt into each other
 _OUTSIDE = -1e6
 
 

@@ -11,6 +11,7 @@ from .thorax import chest_wall, clamp, costophrenic_height, midline
 NUM_RIBS = 11
 RIB_POINTS = 30
 LATERAL_POINT = 17  # vertices before it are the posterior arc
+RIB_MARROW = 0.86  # ribs are thin shells: their rims show as lines
 NUM_ANTERIOR = 8  # lower ribs end in cartilage before they come round to the front
 
 _RIB_ANGLE = np.radians(np.linspace(1, 152, RIB_POINTS))
@@ -37,7 +38,7 @@ def trace_ribs(geometry: Geometry, rng: np.random.Generator) -> dict[tuple[str, 
     normal, uniform = rng.standard_normal((2, NUM_RIBS)), rng.random(4)
     height = geometry.lung_height_cm
     pitch = (0.090 + 0.016 * uniform[0]) * height
-    drop = (0.13 + 0.11 * uniform[1]) * height  # from the spine down to the side
+    drop = (0.15 + 0.11 * uniform[1]) * height  # from the spine down to the side
     index = np.arange(NUM_RIBS)[None, :, None]
     angle, turn = _RIB_ANGLE[None, None, :], _TURN[None, None, :]
     start = -0.035 * height + pitch * index + 0.06 * pitch * normal[..., None]
@@ -89,17 +90,19 @@ def rib_bones(
     upright = np.abs(step[..., 1]) / flat
     widths = rib_radius(geometry) * (1 - 0.42 * upright**2)
     widths[:, :3] *= (1.25, 1.1, 1.02)
-    gains = 0.80 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.5 * oblique
+    gains = 0.92 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.5 * oblique
     gains[:, :4] *= (0.35, 0.5, 0.75, 0.9)  # heads of ribs are small, and the spine hides them
     gains *= np.tile(_RIB_GAINS, 2)[:, None]
     front = slice(LATERAL_POINT, RIB_POINTS - 1)
-    fade = np.linspace(0.85, 0.50, RIB_POINTS - 1 - LATERAL_POINT)
+    fade = np.linspace(0.80, 0.40, RIB_POINTS - 1 - LATERAL_POINT)
     posterior, anterior = {}, {}
     for row, (side, index) in enumerate(ribs):
         back = slice(0, LATERAL_POINT + 1)
-        posterior[side, index] = Bone(lines[row, back, :2], widths[row, back], gains[row, back])
+        posterior[side, index] = Bone(lines[row, back, :2], widths[row, back], gains[row, back], RIB_MARROW)
         if index <= NUM_ANTERIOR:
-            anterior[side, index] = Bone(lines[row, front, :2], 1.05 * widths[row, front], gains[row, front] * fade)
+            anterior[side, index] = Bone(
+                lines[row, front, :2], 1.05 * widths[row, front], gains[row, front] * fade, RIB_MARROW
+            )
     return posterior, anterior
 
 
@@ -119,7 +122,7 @@ def clavicle(geometry: Geometry, side: str, rng: np.random.Generator) -> Bone:
     line = turn_about_axis(np.column_stack([sign * x, y, depth]), geometry)
     radius = (0.60 + 0.25 * np.exp(-share / 0.06) + 0.30 * clamp(share - 0.8, 0, 1)) * size
     gain = 1.15 * geometry.bone_gain * size**0.6 * (1 - 0.35 * clamp(share - 0.75, 0, 1) / 0.25)
-    return Bone(line[:, :2], radius, gain * np.ones(22), 0.70)
+    return Bone(line[:, :2], radius, gain * np.ones(22), 0.70, round_ends=True)
 
 
 def scapula(geometry: Geometry, side: str, rng: np.random.Generator) -> tuple[np.ndarray, list[Bone]]:

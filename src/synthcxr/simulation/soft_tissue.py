@@ -16,24 +16,21 @@ def add_arms(scene: Scene) -> None:
     radius = max(radius, 1.8)
     edge = width + geometry.wall_cm
     abduction = (1.0 if geometry.view == "AP" else 3.5) * size
+    height = geometry.lung_height_cm
+    radii = radius * np.array([1.45, 1.12, 1.0, 0.9])
+    gains = radius * np.array([3.5, 3.1, 2.9, 2.6])
     for sign in (-1.0, 1.0):
-        shoulder = (sign * (1.26 * width + 0.2 * radius), 0.12 * geometry.lung_height_cm + 1.0)
-        elbow = (sign * (edge + 0.9 * radius + abduction) + sign * 4 * size, 42 * size)
-        points = np.array([shoulder, elbow])
-        breaks = np.array([2, 0], np.uint8)
-        radii = np.array([1.05 * radius, 0.9 * radius])
-        project_tubes(
-            scene.body_cm,
-            float(scene.x_cm[0]),
-            float(scene.y_cm[0]),
-            scene.pixel_cm,
-            points,
-            radii,
-            2.3 * radii,
-            breaks,
-            np.zeros(2),
-            0.8,
+        x = (
+            1.06 * width,
+            1.20 * width + 0.1 * radius,
+            edge + 0.75 * radius + 0.5 * abduction,
+            edge + radius + 2 * abduction,
         )
+        y = (0.10 * height + 0.8 * size, 0.32 * height, 0.85 * height, 42 * size)
+        points = np.column_stack([sign * np.array(x), y])
+        breaks = np.array([2, 0, 0, 0], np.uint8)
+        grid = float(scene.x_cm[0]), float(scene.y_cm[0]), scene.pixel_cm
+        project_tubes(scene.body_cm, *grid, points, radii, gains, breaks, np.zeros(4), 0.8)
 
 
 def add_breasts(scene: Scene) -> None:

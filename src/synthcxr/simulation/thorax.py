@@ -141,7 +141,7 @@ def _body_edge(geometry: Geometry, y_cm: np.ndarray) -> np.ndarray:
     flank = chest_wall(geometry, np.maximum(y_cm, 0.3 * height)) + geometry.wall_cm
     flank = flank + 0.25 * width * (geometry.abdomen_gain - 1.05) * clamp((y_cm / height - 0.8) / 0.5, 0, 1)
     axilla = clamp((0.40 * height - y_cm) / (0.34 * height), 0, 1)
-    shoulder = 1.30 * width + 0.6 * geometry.wall_cm
+    shoulder = 1.16 * width + 0.5 * geometry.wall_cm
     return flank + np.maximum(shoulder - flank, 0) * axilla * axilla * (3 - 2 * axilla)
 
 

@@ -11,9 +11,9 @@ from .thorax import COLLAPSE_REACH, chest_wall, costophrenic_height, dome_height
 
 
 NUM_LEAVES = (180, 100)  # of the arteries and of the veins of a lung
-LEAF_RADIUS_CM = 0.084
-SHEATH = 2.0  # bronchus and connective tissue run along with every vessel
-RADIUS_EXPONENT = 1 / 2.35  # Murray's law says 1/3; large arteries of the lung widen faster
+LEAF_RADIUS_CM = 0.100
+SHEATH = 2.3  # bronchus and connective tissue run along with every vessel
+RADIUS_EXPONENT = 1 / 2.9  # Murray's law says 1/3; large arteries of the lung widen a little faster
 
 # Trees grow in a lung of standard size, so that no deformation changes how they branch, and are then fitted.
 _UNIT_CM = np.array([13.8, 25.0, 8.0])
@@ -113,7 +113,7 @@ def _hilar_tissue(
     squares = np.full((len(y_cm), len(x_cm)), -1e6, np.float32)
     project_ellipsoids(x_cm, y_cm, np.array(lumps), 0.3, squares)
     # The power makes the rim soft: lumps lie in fat and among small vessels.
-    return np.maximum(squares, 0) * np.float32(0.55 / size)
+    return np.maximum(squares, 0) * np.float32(0.8 / size)
 
 
 def _gain(geometry: Geometry, y: np.ndarray, hilum_y: float) -> np.ndarray:
