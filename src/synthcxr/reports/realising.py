@@ -124,14 +124,17 @@ def _device(draws: Draws, statement: Statement, manner: str) -> str:
     phrase = noun_phrase(draws, statement, adjective="new" if fresh else "")
     options = predicates(statement.finding, statement.position, statement.region, plural=phrase.plural)
     predicate = draws.pick(options).replace("{be}", phrase.be)
-    tail = draws.pick(DEVICE_CHANGE[statement.change]) if statement.change and not fresh else ""
+    if statement.change and not fresh:
+        # "Low lying, unchanged; retraction is advised": what has not changed is the place, not the advice.
+        place, semicolon, advice = predicate.partition(";")
+        predicate = f"{place}{draws.pick(DEVICE_CHANGE[statement.change])}{semicolon}{advice}"
     if manner in ("terse", "summary"):
         # Telegrams drop the verb: "Endotracheal tube in satisfactory position".
         predicate = predicate.removeprefix("is ").removeprefix("are ")
         predicate = predicate.replace("has its tip", "with tip").replace("has its leads", "with leads")
-        return f"{phrase.bare} {predicate}{tail}"
+        return f"{phrase.bare} {predicate}"
     known = statement.position is not None and not fresh and draws.chance(0.4)
-    return f"{f'the {phrase.bare}' if known else phrase.np} {predicate}{tail}"
+    return f"{f'the {phrase.bare}' if known else phrase.np} {predicate}"
 
 
 def _devices(draws: Draws, sentence: Sentence) -> str:
