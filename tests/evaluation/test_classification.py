@@ -77,7 +77,9 @@ def test_matching_brightness_takes_away_what_grey_level_tells():
     # Brightness goes with the finding and is all that the score sees.
     grey = np.clip(0.5 + 0.1 * has(dataset, "pneumothorax") + 0.1 * random.normal(size=400), 0, 1)
     plain = measure({"pneumothorax": grey}, dataset)["auroc/pneumothorax"]
-    matched = measure({"pneumothorax": grey}, dataset, match_brightness=True, grey_levels=grey)["auroc/pneumothorax"]
+    measured = measure({"pneumothorax": grey}, dataset, match_brightness=True, grey_levels=grey)
+    assert set(measured) == {"macro_auroc", "auroc/pneumothorax"}, "no average precision over small strata"
+    matched = measured["auroc/pneumothorax"]
     assert plain.estimate.value > 0.7
     assert matched.estimate.value < plain.estimate.value - 0.1
     assert "strata=view x quartile of mean grey level" in matched.protocol

@@ -100,7 +100,8 @@ def measure_classification(
     mean_of: Sequence[str] | None = None,
 ) -> list[Measured]:
     """
-    AUROC and AUPRC of every finding that has enough positives and negatives, and their means.
+    AUROC and AUPRC (not where brightness is matched) of every finding that has enough positives and negatives, and
+    their means.
 
     `no_finding` says what the others say together, an umbrella term (lung opacity) what those below it say: they get
     their own lines and stay out of the means, where they would count the same images twice.
@@ -124,14 +125,17 @@ def measure_classification(
         logger.warning("No finding has %d positive and negative patients to measure.", protocol.min_positives)
         return []
     ranked = {finding: _ranked(task, scores[finding]) for finding, task in tasks.items()}
+    # Over many small strata average precision is too high by itself: it is left to the larger ones.
+    names = ("auroc",) if protocol.match_brightness else ("auroc", "auprc")
     in_mean = most_specific(tasks) if mean_of is None else [finding for finding in mean_of if finding in tasks]
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
         values = {}
         for finding, parts in ranked.items():
-            values[f"auroc/{finding}"], values[f"auprc/{finding}"] = _areas(parts, weights)
+            areas = dict(zip(("auroc", "auprc"), _areas(parts, weights), strict=True))
+            values |= {f"{name}/{finding}": areas[name] for name in names}
         # A resample that lacks a finding has no mean of the same findings: it stays NaN and is counted.
-        means = {f"macro_{name}": [values[f"{name}/{finding}"] for finding in in_mean] for name in ("auroc", "auprc")}
+        means = {f"macro_{name}": [values[f"{name}/{finding}"] for finding in in_mean] for name in names}
         return {name: np.mean(columns, axis=0) for name, columns in means.items() if columns} | values
 
     resamples = PatientResamples(patients(dataset), protocol.num_bootstrap, protocol.seed)
