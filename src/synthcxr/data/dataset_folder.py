@@ -124,16 +124,18 @@ def write_dataset(
         raise ValueError(f"{folder} is a file; expected a folder.")
     if num_proc < 1:
         raise ValueError(f"num_proc is {num_proc}; expected 1 or more.")
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK, timeout=0)
     try:
-        with lock:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / _LOCK, timeout=0):
             try:
                 _build(folder, plans, make_rows, dict(request), title, num_proc=num_proc, progress=progress)
             finally:
                 (folder / _LOCK).unlink(missing_ok=True)
     except Timeout:
         raise ValueError(f"{folder} is being built by another process.") from None
+    except OSError as error:  # Timeout is one too
+        message = f"{error.strerror or error} while writing {folder}; finished shards are kept, the same call goes on"
+        raise OSError(error.errno, message) from error
     return folder
 
 

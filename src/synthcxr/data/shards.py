@@ -96,11 +96,8 @@ def write_shard(
             num_rows, decoded_bytes, bad_rows = _write_rows(hashing, rows, on_row)
             _flush(file)
         os.replace(temporary, target)
-    except BaseException as error:
+    except BaseException:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None:
-            message = f"{error.strerror} while writing {target}; finished shards are kept, the same call goes on"
-            raise OSError(error.errno, message) from error
         raise
     return ShardRecord(path, split, num_rows, hashing.num_bytes, decoded_bytes, hashing.hexdigest(), tuple(bad_rows))
 
