@@ -36,6 +36,8 @@ MAX_PIXELS = 40_000_000
 MAX_PHRASE = 300
 DISPLAY_SIZE = 768
 PROMPT_SET = "report"
+# Difference of cosines that gets all colours; a flatter map stays faint, so that noise does not look like a finding.
+FULL_CONTRAST = 0.2
 WITH_MAP, NO_MAP = "Yes", "No"
 USUAL_FINDINGS = (
     *("no_finding", "pleural_effusion", "pneumothorax", "cardiomegaly", "consolidation", "edema"),
@@ -133,12 +135,12 @@ def overlay(image: Image.Image, heat: np.ndarray | None, opacity: float) -> Imag
 
     Args:
         image (`PIL.Image.Image`): Radiograph, mode "L".
-        heat (`np.ndarray` of shape `(height, width)`, *optional*): Similarities; colours span their range.
+        heat (`np.ndarray` of shape `(height, width)`, *optional*): Similarities of places with words.
         opacity (`float`): 0 to 1, where the map is hottest; colder places are more transparent.
     """
     if heat is None:
         return image.convert("RGB")
-    level = (heat - heat.min()) / max(float(np.ptp(heat)), 1e-6)
+    level = (heat - heat.min()) / max(float(np.ptp(heat)), FULL_CONTRAST)
     colour = colormaps["inferno"](level)[..., :3] * 255  # (height, width, 3)
     alpha = opacity * level[..., None]
     grey = np.asarray(image.convert("RGB"), dtype=np.float32)
@@ -162,9 +164,7 @@ def score_table(lines: Sequence[Line]) -> str:
 def map_note(line: Line) -> str:
     """What the colours of a map mean."""
     low, high = float(line.heat.min()), float(line.heat.max())
-    return (
-        f"Similarity of places with the words, {low:.2f} (clear) to {high:.2f} (bright): each map has its own range."
-    )
+    return f"Nearness of places to the words: {low:.2f} where clear, {high:.2f} where bright. Flat maps stay faint."
 
 
 def example_studies(folder: Path, model_path: str) -> list[tuple[str, str]]:
@@ -172,15 +172,14 @@ def example_studies(folder: Path, model_path: str) -> list[tuple[str, str]]:
     shipped = sorted((Path(model_path) / "examples").glob("*.png"))
     if shipped:
         return [(str(path), path.stem.replace("_", " ")) for path in shipped]
-    wanted, examples = list(EXAMPLE_FINDINGS), []
-    for spec in sample_cohort(400, preset="balanced", seed=11):
-        found = next((finding for finding in wanted if finding in spec.labels), None)
-        if found is None or spec.acquisition.defect is not None:
-            continue
-        wanted.remove(found)
-        path = folder / f"simulated_{found}.png"
+    cohort = [spec for spec in sample_cohort(400, preset="balanced", seed=11) if spec.acquisition.defect is None]
+    examples = []
+    for finding in EXAMPLE_FINDINGS:
+        # The study with the least beside what it is shown for.
+        spec = min((spec for spec in cohort if finding in spec.labels), key=lambda spec: len(spec.findings))
+        path = folder / f"simulated_{finding}.png"
         Image.fromarray(simulate(spec, image_size=512).image).save(path)
-        examples.append((str(path), _title(found)))
+        examples.append((str(path), _title(finding)))
     return examples
 
 

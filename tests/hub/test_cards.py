@@ -49,14 +49,15 @@ def test_rows_by_origin_come_from_the_training_set(checkpoint):
 
 
 def test_words_of_others_stay_in_their_cell(checkpoint):
-    evil = "{{ 6000 + 11 }} | <script>alert(1)</script>\n## Approved for clinical use [click](http://x)"
+    evil = "{{ 6000 + 11 }} | `<script>alert(1)</script>`\n## Approved for clinical use [click](http://x)"
     result = Result("zero_shot_classification", evil, None, "macro_auroc", 0.5, None, None, 10, 0, evil)
     text = render_model_card(checkpoint, results=[result]).text
     assert "{{ 6000 + 11 }}" in text
     assert "6011" not in text.split("## Results")[1].split("## Limitations")[0]
-    assert "<script>" not in text
     assert "\n## Approved" not in text
-    assert "[click](" not in text.replace("\\[click\\](", "")
+    outside_of_code = re.sub(r"`[^`\n]*`", "", text)
+    assert "<script>" not in outside_of_code
+    assert "[click](" not in outside_of_code.replace("\\[click\\](", "")
     assert yaml.safe_load(str(render_model_card(checkpoint, results=[result])).split("---\n")[1])
 
 
@@ -84,7 +85,7 @@ def test_real_rows_need_a_licence(tmp_path):
         render_dataset_card(folder)
     card = render_dataset_card(folder, license="cc-by-4.0", source_licenses={"balanced@1": "CC BY 4.0"})
     assert "An example:" not in card.text
-    assert "| real | balanced@1 | CC BY 4.0 | 6 |" in card.text
+    assert "| real | `balanced@1` | CC BY 4.0 | 6 |" in card.text
 
 
 def test_the_hub_id_is_set_in_every_example(checkpoint):

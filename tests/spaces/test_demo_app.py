@@ -100,8 +100,14 @@ def test_the_overlay_is_hot_where_the_map_is_and_clear_elsewhere(app):
     assert (np.asarray(app.overlay(image, None, 0.8)) == 40).all()
 
 
-def test_a_flat_map_and_a_phrase_with_markup_are_shown_as_they_are(app):
-    app.overlay(Image.new("L", (4, 4)), np.ones((4, 4)), 0.5)
+def test_a_nearly_flat_map_stays_faint(app):
+    heat = np.zeros((10, 10), dtype=np.float32)
+    heat[0, 0] = 0.01
+    assert np.asarray(app.overlay(Image.new("L", (10, 10), 40), heat, 1.0), dtype=int).max() < 50
+    assert (np.asarray(app.overlay(Image.new("L", (10, 10), 40), np.ones((10, 10)), 1.0)) == 40).all()
+
+
+def test_a_phrase_with_markup_is_shown_as_it_is(app):
     table = app.score_table([app.Line("<b>x</b>", "w", 0.5, np.zeros((1, 1)))])
     assert "&lt;b&gt;x&lt;/b&gt;" in table
     assert "not probabilities" in table
@@ -213,15 +219,15 @@ def test_a_reader_takes_an_example_and_sees_scores_and_a_map(browser, address, t
     page.get_by_label("Pulmonary nodule").check()
     page.locator("#read").click()
     expect(page.locator("#scores li")).to_have_count(5)
-    expect(page.locator("#map-note")).to_contain_text("each map has its own range")
+    expect(page.locator("#map-note")).to_contain_text("where bright")
     with_map = _picture(page)
     assert np.ptp(np.asarray(with_map, dtype=int), axis=-1).max() > 20, "the overlay has no colour"
 
     page.locator("#show").get_by_label("No").check()
-    expect(page.locator("#map-note")).not_to_contain_text("range")
+    expect(page.locator("#map-note")).not_to_contain_text("where bright")
     assert np.abs(np.asarray(_picture(page), dtype=int) - np.asarray(plain, dtype=int)).max() <= 1
     page.locator("#show").get_by_label("Yes").check()
-    expect(page.locator("#map-note")).to_contain_text("range")
+    expect(page.locator("#map-note")).to_contain_text("where bright")
     expect(page.get_by_role("alert").filter(has_text="Not for clinical use")).to_be_in_viewport()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "the page scrolls sideways"
 

@@ -177,7 +177,7 @@ def template_path(name: str) -> Path:
 
 
 def _render(name: str, **content: Any) -> str:
-    # Values are never parsed as templates; `cell` and `fence` keep them from becoming Markdown or HTML.
+    # Values are never parsed as templates; `cell`, `code` and `fence` keep them from becoming Markdown or HTML.
     environment = Environment(
         loader=FileSystemLoader(template_path(name).parent),
         undefined=StrictUndefined,
@@ -186,7 +186,8 @@ def _render(name: str, **content: Any) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.filters |= {"cell": _cell, "fence": _fence, "count": _count, "decimal": _decimal, "percent": _percent}
+    environment.filters |= {"cell": _cell, "code": _code, "fence": _fence}
+    environment.filters |= {"count": _count, "decimal": _decimal, "percent": _percent}
     text = environment.get_template(name).render(**content)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
@@ -197,6 +198,12 @@ def _cell(value: Any) -> str:
         return "–"
     text = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\|`*\[\]])", r"\\\1", text)
+
+
+def _code(value: Any) -> str:
+    """A name as code, which nothing turns into a link or markup."""
+    text = " ".join(str(value or "").split()).replace("`", "'")
+    return f"`{text}`" if text else "–"
 
 
 def _fence(text: str, language: str = "") -> str:
