@@ -73,8 +73,8 @@ def test_simulation_keeps_its_speed(image_size):
         whole = _measure(image_size, studies)["whole, with masks"]
         if whole / load < best / slowdown:
             best, slowdown = whole, load
-    # Half the target on top: a busy machine slows compiled code and Python by different amounts.
-    assert best / slowdown < 1.5 * 1000 / TARGETS[image_size]
+    # Twice the target: neighbours on the machine slow memory far more than the reference, which lives in registers.
+    assert best / slowdown < 2 * 1000 / TARGETS[image_size]
 
 
 def main() -> None:

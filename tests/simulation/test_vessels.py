@@ -10,15 +10,19 @@ from synthcxr.simulation.vessels import grow_tree, hilum, project_vessels
 def test_a_tree_reaches_every_leaf_and_never_widens():
     rng = np.random.default_rng(0)
     leaves = rng.random((60, 3)) * [10, 20, 6]
-    points, radii = grow_tree(np.array([0.0, 8.0, 0.0]), leaves.copy(), rng.standard_normal((120, 4)), 0.05, 0.4)
-    starts, ends = points[::3], points[2::3]
+    points, radii, breaks = grow_tree(
+        np.array([0.0, 8.0, 0.0]), leaves.copy(), rng.standard_normal((120, 4)), 0.05, 0.4
+    )
+    first = np.flatnonzero(breaks)
+    last = np.append(first[1:], len(points)) - 1
+    starts, ends = points[first], points[last]
     assert len(starts) == 2 * 60 - 1
     for leaf in leaves:
         assert np.abs(ends - leaf).sum(axis=1).min() < 1e-9
-    for start, radius in zip(starts[1:], radii[::3][1:], strict=True):
+    for start, radius in zip(starts[1:], radii[first][1:], strict=True):
         parent = np.abs(ends - start).sum(axis=1).argmin()
         assert np.abs(ends[parent] - start).max() < 1e-9
-        assert radius <= radii[::3][parent]
+        assert radius <= radii[first][parent]
 
 
 def test_branching_does_not_depend_on_the_shape_of_the_patient():

@@ -78,16 +78,19 @@ def _tiles() -> tuple[np.ndarray, ...]:
 @njit(cache=True)
 def _sample(tile: np.ndarray, x0: float, y0: float, step: float, out: np.ndarray) -> None:
     mask = tile.shape[0] - 1
+    width = out.shape[1]
+    lefts, shares = np.empty(width, np.int64), np.empty(width, np.float32)
+    for j in range(width):
+        u = x0 + j * step
+        lefts[j] = int(u)
+        shares[j] = u - int(u)
     for i in range(out.shape[0]):
         v = y0 + i * step
         r = int(v)
-        fv = v - r
-        upper, lower = r & mask, (r + 1) & mask
-        for j in range(out.shape[1]):
-            u = x0 + j * step
-            c = int(u)
-            fu = u - c
-            a, b = c & mask, (c + 1) & mask
-            top = tile[upper, a] * (1 - fu) + tile[upper, b] * fu
-            bottom = tile[lower, a] * (1 - fu) + tile[lower, b] * fu
-            out[i, j] = top * (1 - fv) + bottom * fv
+        share = np.float32(v - r)
+        upper, lower = tile[r & mask], tile[(r + 1) & mask]
+        for j in range(width):
+            a, b = lefts[j] & mask, (lefts[j] + 1) & mask
+            top = upper[a] + (upper[b] - upper[a]) * shares[j]
+            bottom = lower[a] + (lower[b] - lower[a]) * shares[j]
+            out[i, j] = top + (bottom - top) * share

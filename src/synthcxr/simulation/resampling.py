@@ -37,16 +37,9 @@ def turn_image(image: np.ndarray, angle: float, out: np.ndarray) -> None:
 
 def turn_mask(size: int, angle: float) -> np.ndarray:
     """Indices `(size * size,)` into a flat mask that turn it as `turn_image` turns an image (nearest pixel)."""
-    half = 0.5 * (size - 1)
-    offset = np.arange(size) - half
-    cos, sin = np.cos(angle), np.sin(angle)
-    u = np.rint(half + cos * offset[None, :] + sin * offset[:, None])
-    v = np.rint(half - sin * offset[None, :] + cos * offset[:, None])
-    last = size - 1
-    u, v = np.abs(u), np.abs(v)
-    u = np.where(u > last, 2 * last - u, u)
-    v = np.where(v > last, 2 * last - v, v)
-    return (v * size + u).astype(np.int32).ravel()
+    index = np.empty((size, size), np.int32)
+    _turned_places(size, angle, index)
+    return index.ravel()
 
 
 def smooth_coarsely(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -175,3 +168,15 @@ def apply_table(image: np.ndarray, scale: float, offset: float, table: np.ndarra
             position = min(max((scale * image[i, j] + offset + 0.5) * 500.0, 0.0), 1124.99)
             k = int(position)
             out[i, j] = table[k] + (table[k + 1] - table[k]) * (position - k)
+
+
+@njit(cache=True)
+def _turned_places(size: int, angle: float, index: np.ndarray) -> None:
+    cos, sin, half, last = np.cos(angle), np.sin(angle), 0.5 * (size - 1), size - 1
+    for i in range(size):
+        for j in range(size):
+            u = abs(int(np.floor(half + cos * (j - half) + sin * (i - half) + 0.5)))
+            v = abs(int(np.floor(half - sin * (j - half) + cos * (i - half) + 0.5)))
+            u = 2 * last - u if u > last else u
+            v = 2 * last - v if v > last else v
+            index[i, j] = v * size + u

@@ -58,8 +58,7 @@ def project_vessels(
 def _fitted_tree(geometry: Geometry, side: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points `(n, 2)`, radii and breaks `(n,)` of all vessels of one lung."""
     trees = [_standard_tree(root, leaves, rng) for root, leaves in zip(_ROOTS, NUM_LEAVES, strict=True)]
-    points = np.concatenate([tree[0] for tree in trees])
-    radii = np.concatenate([tree[1] for tree in trees])
+    points, radii, breaks = (np.concatenate(parts) for parts in zip(*trees, strict=True))
     across, down, depth = (points / _UNIT_CM).T
     y = down * (costophrenic_height(geometry) + 0.3 * geometry.recess_cm)
     distance = np.maximum(across, 0) * chest_wall(geometry, y)
@@ -74,13 +73,13 @@ def _fitted_tree(geometry: Geometry, side: str, rng: np.random.Generator) -> tup
     scale = 1 - COLLAPSE_REACH * getattr(geometry, f"collapse_{side}")
     fitted = np.column_stack([hx + scale * (x - hx), hy + scale * (y - hy)])
     size = geometry.half_width_cm / 13.8
-    breaks = np.zeros(len(fitted), np.uint8)
-    breaks[::3] = 2
     return fitted, radii * size * _gain(geometry, y, hy), breaks
 
 
-def _standard_tree(root: np.ndarray, leaves: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Points `(n, 3)`, three to a branch, and radii `(n,)` of one tree in the lung of standard size."""
+def _standard_tree(
+    root: np.ndarray, leaves: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points `(n, 3)`, radii and breaks `(n,)` of one tree in the lung of standard size."""
     # Leaves are spread evenly over the lung: a rank-one lattice with a random shift.
     lattice = (np.arange(leaves)[:, None] * _LATTICE + rng.random(3)) % 1.0
     targets = np.column_stack(
@@ -126,7 +125,7 @@ def _gain(geometry: Geometry, y: np.ndarray, hilum_y: float) -> np.ndarray:
 @njit(cache=True)
 def grow_tree(
     root: np.ndarray, targets: np.ndarray, jitter: np.ndarray, leaf_radius: float, exponent: float
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     Grow a binary tree whose leaves are `targets`, by splitting them in two again and again.
 
@@ -138,46 +137,40 @@ def grow_tree(
         exponent (`float`): A branch that feeds n leaves is n to this power wider.
 
     Returns:
-        `tuple[np.ndarray, np.ndarray]`: Points `(3 * num_branches, 3)`, the start, a bend and the end of every branch,
-        and the radius at each.
+        `tuple[np.ndarray, np.ndarray, np.ndarray]`: Points `(num_points, 3)`, radius at each, and breaks as
+        `kernels.project_tubes` wants them: a twig has two points, a branch that forks has three.
     """
     most = 2 * len(targets) - 1
     points, radii = np.empty((3 * most, 3)), np.empty(3 * most)
+    breaks = np.zeros(3 * most, np.uint8)
     stack, origin = np.empty((most, 2), np.int64), np.empty((most, 3))
     stack[0, 0], stack[0, 1] = 0, len(targets)
     origin[0] = root
-    depth, count = 1, 0
+    depth, count, place = 1, 0, 0
     here, end = np.empty(3), np.empty(3)
     while depth > 0:
         depth -= 1
         first, last = stack[depth, 0], stack[depth, 1]
         number = last - first
         here[:] = origin[depth]
+        points[place], radii[place], breaks[place] = here, leaf_radius * number**exponent, 2
         if number == 1:
-            end[:] = targets[first]
-        else:
-            low = _split(targets, first, last, here, jitter[count], len(targets), end)
-            stack[depth, 0], stack[depth, 1] = first, low
-            stack[depth + 1, 0], stack[depth + 1, 1] = low, last
-            origin[depth] = end
-            origin[depth + 1] = end
-            depth += 2
-        for axis in range(3):
-            points[3 * count, axis] = here[axis]
-            points[3 * count + 1, axis] = 0.5 * (here[axis] + end[axis])
-            points[3 * count + 2, axis] = end[axis]
+            points[place + 1], radii[place + 1] = targets[first], 0.45 * leaf_radius
+            place, count = place + 2, count + 1
+            continue
+        low = _split(targets, first, last, here, jitter[count], len(targets), end)
+        stack[depth, 0], stack[depth, 1] = first, low
+        stack[depth + 1, 0], stack[depth + 1, 1] = low, last
+        origin[depth], origin[depth + 1] = end, end
+        depth += 2
         bend = 0.09 * jitter[count, 3]  # branches are never straight
-        points[3 * count + 1, 0] -= bend * (end[1] - here[1])
-        points[3 * count + 1, 1] += bend * (end[0] - here[0])
-        radius = leaf_radius * number**exponent
-        taper = 0.92 if number > 1 else 0.45
-        radii[3 * count], radii[3 * count + 1], radii[3 * count + 2] = (
-            radius,
-            0.5 * radius * (1 + taper),
-            radius * taper,
-        )
-        count += 1
-    return points[: 3 * count], radii[: 3 * count]
+        points[place + 1] = 0.5 * (here + end)
+        points[place + 1, 0] -= bend * (end[1] - here[1])
+        points[place + 1, 1] += bend * (end[0] - here[0])
+        points[place + 2] = end
+        radii[place + 1], radii[place + 2] = 0.96 * radii[place], 0.92 * radii[place]
+        place, count = place + 3, count + 1
+    return points[:place], radii[:place], breaks[:place]
 
 
 @njit(cache=True)
