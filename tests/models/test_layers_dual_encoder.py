@@ -1,15 +1,12 @@
 """What every dual encoder must do, asked of each of them."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from accelerate import dispatch_model
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from tiny_models import FAMILIES, make_batch, make_config, make_model, make_text_config, make_vision_config
-from transformers import AutoConfig, AutoModel, BertModel, Trainer, TrainingArguments, ViTModel
+from transformers import AutoModel, BertModel, Trainer, TrainingArguments, ViTModel
 
 
 LORA_TARGETS = {
@@ -22,14 +19,6 @@ def embeds(model, batch):
     with torch.no_grad():
         output = model(**batch)
     return output.image_embeds, output.text_embeds
-
-
-def run_isolated(code, cwd):
-    """In a fresh interpreter where our package cannot be imported, as for a user who never installed it."""
-    hide = "import sys; sys.modules['synthcxr'] = None\n"
-    return subprocess.run(
-        [sys.executable, "-I", "-c", hide + code], cwd=cwd, capture_output=True, text=True, check=True
-    ).stdout
 
 
 def test_saving_and_loading_keeps_the_outputs(model, batch, tmp_path):
@@ -65,34 +54,6 @@ def test_a_checkpoint_without_our_own_weights_gets_fresh_ones(family, tmp_path):
         assert value.abs().max() < 20, name
     if family.startswith("cxr_clip"):
         assert loaded.logit_scale.log_scale.item() == pytest.approx(model.logit_scale.log_scale.item())
-
-
-def test_loads_and_compares_where_the_package_is_absent(batch, tmp_path):
-    """What a Hub user does: no `pip install`, only `trust_remote_code=True`; and then saves it again."""
-    for family in FAMILIES:
-        make_model(family).save_pretrained(tmp_path / family)
-    torch.save(batch, tmp_path / "batch.pt")
-    code = f"""
-import torch
-from transformers import AutoModel, AutoModelForZeroShotImageClassification
-batch = torch.load("batch.pt")
-for family in {list(FAMILIES)}:
-    for auto_class in (AutoModel, AutoModelForZeroShotImageClassification):
-        model = auto_class.from_pretrained("./" + family, trust_remote_code=True)
-        assert type(model).__module__.startswith("transformers_modules."), type(model)
-    with torch.no_grad():
-        torch.save(model(**batch).logits_per_image, family + "/logits.pt")
-    model.save_pretrained(family + "/again")
-"""
-    run_isolated(code, tmp_path)
-    for family in FAMILIES:
-        with torch.no_grad():
-            expected = make_model(family).eval()(**batch).logits_per_image
-        torch.testing.assert_close(torch.load(tmp_path / family / "logits.pt"), expected, rtol=1e-5, atol=1e-5)
-        files = {path.name for path in (tmp_path / family).glob("*.py")}
-        assert {path.name for path in (tmp_path / family / "again").glob("*.py")} == files
-        auto_map = AutoConfig.from_pretrained(tmp_path / family / "again").auto_map
-        assert auto_map == AutoConfig.from_pretrained(tmp_path / family).auto_map
 
 
 def test_padding_does_not_change_text_features(model, batch):

@@ -8,19 +8,18 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
-from .layers_towers import build_tower, image_states, load_towers, pool_text, similarity_maps
+from .layers_towers import build_tower, freeze_mask_tokens, image_states, load_towers, pool_text, similarity_maps
 
 
 class DualEncoderPreTrainedModel(PreTrainedModel):
     """
-    A vision tower and a text tower; subclasses add `visual_projection`, `text_projection` and their `forward`.
+    A vision tower and a text tower; subclasses add `visual_projection`, `text_projection`, their loss and `forward`.
 
     Args:
         config (`PreTrainedConfig`):
             Holds `vision_config` and `text_config`.
     """
 
-    main_input_name = "pixel_values"
     input_modalities = ("image", "text")
     supports_gradient_checkpointing = True
     _supports_sdpa = True
@@ -32,6 +31,22 @@ class DualEncoderPreTrainedModel(PreTrainedModel):
         super().__init__(config)
         self.vision_model = build_tower(config.vision_config)
         self.text_model = build_tower(config.text_config)
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Self:
+        """
+        Load weights, configuration and, from the Hub, code.
+
+        Args:
+            args (`tuple`):
+                As for `PreTrainedModel.from_pretrained`.
+            kwargs (`dict`):
+                As for `PreTrainedModel.from_pretrained`.
+        """
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model._freeze()  # Loading makes new parameters, all of them trainable.
+        return loaded
 
     @classmethod
     def from_vision_text_pretrained(cls, vision_name_or_path: str, text_name_or_path: str, **kwargs: Any) -> Self:
@@ -166,6 +181,10 @@ class DualEncoderPreTrainedModel(PreTrainedModel):
                 The new ones.
         """
         self.text_model.set_input_embeddings(value)
+
+    def _freeze(self) -> None:
+        """Called when the model has been built and when it has been loaded."""
+        freeze_mask_tokens(self.vision_model)
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)

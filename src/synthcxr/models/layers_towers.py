@@ -11,16 +11,15 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 def build_tower(config: PreTrainedConfig) -> PreTrainedModel:
     """
-    An encoder of which every trainable weight takes part in a contrastive loss.
+    An encoder without a learnt pooler (BERT and ViT have one).
 
-    The learned pooler of BERT and ViT is dropped and the mask token of DINOv2 frozen: the loss would never reach them,
-    and distributed training refuses weights without a gradient.
+    The loss would never reach its weights, and distributed training refuses weights without a gradient.
 
     Args:
         config (`PreTrainedConfig`):
             Configuration of an `AutoModel`.
     """
-    return _without_unused_weights(AutoModel.from_config(config))
+    return _without_pooler(AutoModel.from_config(config))
 
 
 def load_towers(
@@ -44,7 +43,7 @@ def load_towers(
     towers = []
     for prefix, name_or_path in (("vision_", vision_name_or_path), ("text_", text_name_or_path)):
         own = {key.removeprefix(prefix): value for key, value in kwargs.items() if key.startswith(prefix)}
-        towers.append(_without_unused_weights(AutoModel.from_pretrained(name_or_path, **own)))
+        towers.append(_without_pooler(AutoModel.from_pretrained(name_or_path, **own)))
     return towers[0], towers[1]
 
 
@@ -57,6 +56,19 @@ def hidden_width(config: PreTrainedConfig) -> int:
             Configuration of the tower; hierarchical ones name the width of each stage.
     """
     return config.hidden_sizes[-1] if hasattr(config, "hidden_sizes") else config.hidden_size
+
+
+def freeze_mask_tokens(vision_model: PreTrainedModel) -> None:
+    """
+    Stop training what stands for hidden patches in DINOv2: a contrastive loss never reaches it.
+
+    Args:
+        vision_model (`PreTrainedModel`):
+            Any image encoder.
+    """
+    for name, parameter in vision_model.named_parameters():
+        if name.endswith("mask_token"):
+            parameter.requires_grad_(requires_grad=False)
 
 
 def freeze_text_layers(text_model: PreTrainedModel, num_layers: int) -> None:
@@ -164,13 +176,10 @@ def similarity_maps(
     return cosines.unflatten(1, (height, width))
 
 
-def _without_unused_weights(tower: PreTrainedModel) -> PreTrainedModel:
+def _without_pooler(tower: PreTrainedModel) -> PreTrainedModel:
     pooler = getattr(tower, "pooler", None)
     if pooler is not None and any(True for _ in pooler.parameters()):
         tower.pooler = None
-    for name, parameter in tower.named_parameters():
-        if name.endswith("mask_token"):
-            parameter.requires_grad_(requires_grad=False)
     return tower
 
 

@@ -46,7 +46,7 @@ class ConvirtModel(DualEncoderPreTrainedModel):
         self.visual_projection = ProjectionHead(hidden_width(config.vision_config), config.projection_dim, **shape)
         self.text_projection = ProjectionHead(hidden_width(config.text_config), config.projection_dim, **shape)
         self.post_init()
-        freeze_text_layers(self.text_model, config.num_frozen_text_layers)
+        self._freeze()
 
     def compute_loss(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
         """
@@ -68,6 +68,10 @@ class ConvirtModel(DualEncoderPreTrainedModel):
             image_to_text_weight=self.config.image_to_text_weight,
             text_to_image_weight=self.config.text_to_image_weight,
         )
+
+    def _freeze(self) -> None:
+        super()._freeze()
+        freeze_text_layers(self.text_model, self.config.num_frozen_text_layers)
 
     @can_return_tuple
     def forward(

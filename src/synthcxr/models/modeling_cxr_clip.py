@@ -48,6 +48,7 @@ class CxrClipModel(DualEncoderPreTrainedModel):
         bias_init_value = config.logit_bias_init_value if config.loss_type == "sigmoid" else None
         self.logit_scale = LogitScale(config.logit_scale_init_value, bias_init_value)
         self.post_init()
+        self._freeze()
 
     def compute_loss(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
         """
