@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -18,8 +19,9 @@ Outcome = TypeVar("Outcome")
 
 _POLL_SECONDS = 0.2
 
-# Set in a worker by `_start_worker`.
+# Set in a worker by `_start_worker`: rows made by all of them, and whether to give up.
 _counter: Synchronized | None = None
+_stop: Synchronized | None = None
 
 
 def map_in_processes(
@@ -42,15 +44,16 @@ def map_in_processes(
         on_progress (`Callable[[int], object]`): Told how many rows were made since the last call.
 
     Raises:
-        RuntimeError: If a process dies, for example for lack of memory.
+        RuntimeError: If a process dies, for example for lack of memory. Whatever `make` raises comes through as it is;
+            the other processes then end with the row in hand.
     """
     if min(num_proc, len(tasks)) <= 1:
         yield from (make(task, lambda: on_progress(1)) for task in tasks)
         return
     context = multiprocessing.get_context("spawn")
-    counter = context.Value("q", 0)
+    counter, stop = context.Value("q", 0), context.Value("b", 0)
     executor = ProcessPoolExecutor(
-        min(num_proc, len(tasks)), mp_context=context, initializer=_start_worker, initargs=(counter,)
+        min(num_proc, len(tasks)), mp_context=context, initializer=_start_worker, initargs=(counter, stop)
     )
     seen = 0
     try:
@@ -64,12 +67,14 @@ def map_in_processes(
     except BrokenProcessPool as error:
         raise RuntimeError("A process was killed, perhaps for lack of memory; run again to go on.") from error
     finally:
+        stop.value = True  # after an error or an interrupt, the others end with the row in hand
         executor.shutdown(cancel_futures=True)
 
 
-def _start_worker(counter: Synchronized) -> None:
-    global _counter
-    _counter = counter
+def _start_worker(counter: Synchronized, stop: Synchronized) -> None:
+    global _counter, _stop
+    _counter, _stop = counter, stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then says stop
     if wait_for_end([multiprocessing.parent_process().sentinel], timeout=0):
         os._exit(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -85,5 +90,7 @@ def _work(make: Callable[[Task, Callable[[], None]], Outcome], task: Task) -> Ou
 
 
 def _count_row() -> None:
+    if _stop.value:
+        raise RuntimeError("Another process failed, or the work was interrupted.")
     with _counter.get_lock():
         _counter.value += 1
