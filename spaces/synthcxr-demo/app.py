@@ -20,7 +20,7 @@ from transformers import AutoModel, AutoProcessor
 
 from synthcxr.data import read_radiograph
 from synthcxr.data.reading import to_eight_bit
-from synthcxr.ontology import FINDINGS, zero_shot_prompts
+from synthcxr.ontology import FINDINGS, StudySpec, zero_shot_prompts
 from synthcxr.simulation import sample_cohort, simulate
 
 
@@ -89,7 +89,7 @@ class Reader:
         inputs = self.processor(text=texts, images=[image], padding=True, return_tensors="pt")
         with torch.inference_mode():
             logits = dict(zip(texts, self.model(**inputs).logits_per_image[0].tolist(), strict=True))
-            heats = self._maps([question[1] for question in questions], inputs["pixel_values"])
+            heats = [self._map(positive, inputs["pixel_values"]) for _, positive, _ in questions]
         lines = []
         for (name, positive, negative), heat in zip(questions, heats, strict=True):
             margin = np.mean([logits[text] for text in positive]) - np.mean([logits[text] for text in negative])
@@ -97,14 +97,12 @@ class Reader:
             lines.append(Line(name, wording, float(1 / (1 + np.exp(-margin))), self._on_image(heat, image.size)))
         return lines
 
-    def _maps(self, positives: Sequence[Sequence[str]], pixel_values: torch.Tensor) -> list[np.ndarray]:
-        """Similarity map of every question, the mean over its wordings."""
-        texts = [text for positive in positives for text in positive]
-        inputs = self.processor(text=texts, padding=True, return_tensors="pt")
+    def _map(self, texts: Sequence[str], pixel_values: torch.Tensor) -> np.ndarray:
+        """Similarity map of a question, the mean over its wordings."""
+        inputs = self.processor(text=list(texts), padding=True, return_tensors="pt")
         repeated = pixel_values.expand(len(texts), -1, -1, -1)
-        maps = self.model.get_similarity_maps(repeated, inputs["input_ids"], inputs["attention_mask"]).float().numpy()
-        ends = np.cumsum([len(positive) for positive in positives])
-        return [part.mean(axis=0) for part in np.split(maps, ends[:-1])]
+        maps = self.model.get_similarity_maps(repeated, inputs["input_ids"], inputs["attention_mask"])
+        return maps.float().mean(dim=0).numpy()
 
     def _on_image(self, heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """The map at the image's own size; what the processor padded is cut away again."""
@@ -175,12 +173,20 @@ def example_studies(folder: Path, model_path: str) -> list[tuple[str, str]]:
     cohort = [spec for spec in sample_cohort(400, preset="balanced", seed=11) if spec.acquisition.defect is None]
     examples = []
     for finding in EXAMPLE_FINDINGS:
-        # The study with the least beside what it is shown for.
-        spec = min((spec for spec in cohort if finding in spec.labels), key=lambda spec: len(spec.findings))
         path = folder / f"simulated_{finding}.png"
-        Image.fromarray(simulate(spec, image_size=512).image).save(path)
+        Image.fromarray(simulate(_plain_case(cohort, finding), image_size=512).image).save(path)
         examples.append((str(path), _title(finding)))
     return examples
+
+
+def _plain_case(cohort: Sequence[StudySpec], finding: str) -> StudySpec:
+    """A study that shows a finding: grave enough to be seen, and with the least beside it."""
+
+    def rank(spec: StudySpec) -> tuple[bool, int]:
+        grave = any(item.finding == finding and item.severity in ("moderate", "severe") for item in spec.findings)
+        return not grave, len(spec.findings)
+
+    return min((spec for spec in cohort if finding in spec.labels), key=rank)
 
 
 def read_study(
