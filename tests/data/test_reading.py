@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 
@@ -176,6 +177,9 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
         read_radiograph(tmp_path / "absent.png")
     with pytest.raises(ValueError, match="is a folder"):
         read_radiograph(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="is no regular file"):
+        read_radiograph(tmp_path / "pipe")
 
 
 def test_eight_bits_from_sixteen_span_the_whole_range():

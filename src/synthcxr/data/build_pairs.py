@@ -132,7 +132,11 @@ def simulate_pair(spec: StudySpec, *, image_size: int, regions: Sequence[str] | 
 
 def _simulated_rows(specs: Sequence[StudySpec], *, image_size: int, regions: tuple[str, ...] | None) -> Iterator[Pair]:
     for spec in specs:
-        yield simulate_pair(spec, image_size=image_size, regions=regions)
+        try:
+            pair = simulate_pair(spec, image_size=image_size, regions=regions)
+        except ValueError as error:
+            raise ValueError(f"Study {spec.study_id} cannot be simulated: {error}") from error
+        yield pair
 
 
 def _check(specs: list[StudySpec], digests: list[str], *, image_size: int, regions: Sequence[str] | None) -> None:

@@ -108,7 +108,7 @@ class PairCollator:
             decoded = [_decode(image) for image in images]
             return image_processor(images=decoded, return_tensors="pt")["pixel_values"]
 
-        pixels = np.stack([self._processed(image) for image in images])
+        pixels = np.stack(self._processed(images))
         num_channels = pixels.shape[1]
         # Copies of one grey image are augmented once.
         pixels = pixels if (pixels != pixels[:, :1]).any() else pixels[:, :1]
@@ -122,21 +122,29 @@ class PairCollator:
             values = (values - mean) / deviation
         return values.contiguous()
 
-    def _processed(self, image: Any) -> np.ndarray:
-        """Everything that the image processor does but normalise, in 16 bits: `(channels, height, width)`."""
-        key = _content_key(image) if self.cache_images else None
-        if key in self._cache:
-            return self._cache[key]
-        values = self.processor.image_processor(images=_decode(image), do_normalize=False, return_tensors="np")
-        values = np.asarray(values["pixel_values"][0], dtype=np.float32)
+    def _processed(self, images: list[Any]) -> list[np.ndarray]:
+        """Everything that the image processor does but normalise, in 16 bits: `(channels, height, width)` each."""
+        keys = [_content_key(image) if self.cache_images else None for image in images]
+        found = [self._cache.get(key) for key in keys]
+        missing = [index for index, values in enumerate(found) if values is None]
+        if not missing:
+            return found
+        decoded = [_decode(images[index]) for index in missing]
+        batch = self.processor.image_processor(images=decoded, do_normalize=False, return_tensors="np")
+        values = np.asarray(batch["pixel_values"], dtype=np.float32)
         if not -1e-4 < values.min() <= values.max() < 1 + 1e-4:
             raise ValueError(f"The image processor gives {values.min()} to {values.max()}; expected 0 to 1.")
         values = np.rint(values.clip(0, 1) * _FULL).astype(np.uint16)
+        for index, image in zip(missing, values, strict=True):
+            found[index] = self._remember(keys[index], image)
+        return found
+
+    def _remember(self, key: bytes | None, values: np.ndarray) -> np.ndarray:
         # Copies of one channel are stored once; a view repeats them.
-        stored = values if (values != values[:1]).any() else values[:1].copy()
-        values = np.broadcast_to(stored, values.shape)
+        stored = values if (values != values[:1]).any() else values[:1]
         if key is not None and self._cached_bytes + stored.nbytes <= self.cache_bytes:
-            self._cache[key] = values
+            stored = stored.copy()  # a view would keep the whole batch alive
+            self._cache[key] = np.broadcast_to(stored, values.shape)
             self._cached_bytes += stored.nbytes
         return values
 

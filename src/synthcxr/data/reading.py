@@ -57,8 +57,9 @@ def read_radiograph(path_or_bytes: str | os.PathLike | bytes, *, max_pixels: int
     if isinstance(path_or_bytes, bytes):
         return _read(io.BytesIO(path_or_bytes), "The image", max_pixels=max_pixels)
     path = Path(path_or_bytes)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; expected a PNG, JPEG or DICOM file.")
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise ValueError(f"{path} is {what}; expected a PNG, JPEG or DICOM file.")
     with path.open("rb") as file:
         return _read(file, str(path), max_pixels=max_pixels)
 
