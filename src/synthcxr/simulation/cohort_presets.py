@@ -59,7 +59,7 @@ class Preset:
     body_mass_index: tuple[float, float] = (26.5, 0.19)
     child_share: float = 0.06
     series_share: float = 0.1
-    severities: tuple[float, float, float, float] = (0.2, 0.3, 0.3, 0.2)
+    severities: tuple[float, float, float, float] = (0.1, 0.22, 0.36, 0.32)
     hedged_share: float = 0.08
     defect_share: float = 0.0
     omission_share: float = 0.0

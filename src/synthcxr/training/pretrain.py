@@ -20,7 +20,7 @@ from ..data.collators import DrawnDataset, PairCollator
 from ..data.pairs import load_pairs
 from ..data.shards import write_json
 from ..data.transforms import RadiographAugmentation
-from ..evaluation.encoder import load_encoder
+from ..evaluation.encoder import embed_dataset, load_encoder
 from ..evaluation.retrieval import image_report_retrieval
 from ..evaluation.zero_shot import zero_shot_classification
 from ..models import (
@@ -158,9 +158,10 @@ def build_trainer(
 
     def evaluate_model(model: PreTrainedModel) -> dict[str, float]:
         encoder = load_encoder(model, processor, batch_size=training_args.per_device_eval_batch_size)
-        results = zero_shot_classification(encoder, validation, num_bootstrap=0)
-        results += image_report_retrieval(encoder, validation, text_column=script_args.text_column, num_bootstrap=0)
-        return {result.metric: result.value for result in results if "/" not in result.metric}
+        embeddings = embed_dataset(encoder, validation)
+        results = zero_shot_classification(embeddings, validation, num_bootstrap=0)
+        results += image_report_retrieval(embeddings, validation, num_bootstrap=0)
+        return {result.metric: result.value for result in results if not result.subject}
 
     return PretrainingTrainer(
         model=model,
