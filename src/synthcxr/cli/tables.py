@@ -24,12 +24,13 @@ def demo_table(results: Mapping[str, Sequence[Result]], record: Mapping[str, Any
     speed = record.get("pairs_per_second")
     caption = f"{record['num_pairs']} training pairs, {record['num_parameters']:,} parameters, {speed} pairs/s"
     table = Table(title="Research only, not for clinical use", caption=caption)
-    for name in ("model", "dataset", "metric", "value", "95 % interval", "n"):
+    for name in ("model", "dataset", "variant", "metric", "value", "95 % interval", "n"):
         table.add_column(name, justify="right" if name in ("value", "n") else "left")
     for model, group in results.items():
         for result in group:
             if result.metric in MAIN_METRICS:
                 interval = "" if result.ci_low is None else f"{result.ci_low:.3f} to {result.ci_high:.3f}"
-                cells = (model, result.dataset, result.metric.replace("_", " "), f"{result.value:.3f}", interval)
+                metric = result.metric.replace("_", " ")
+                cells = (model, result.dataset, result.variant, metric, f"{result.value:.3f}", interval)
                 table.add_row(*cells, str(result.num_samples))
     return table
