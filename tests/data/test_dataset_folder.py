@@ -199,7 +199,7 @@ def test_bad_rows_are_named_counted_and_made_again_once_repaired(expected, tmp_p
     assert load_pairs(folder).num_rows == 23
     assert load_pairs(folder, "test").num_rows == 5
     assert "Left out row-4: its file is cut short" in caplog.text
-    assert "2 rows were left out" in caplog.text
+    assert "pairs: 2;" in caplog.text
     bad = [item["id"] for shard in read_manifest(folder)["shards"] for item in shard["bad_rows"]]
     assert bad == ["row-4", "row-25"]
     assert contents(write(folder)) == expected

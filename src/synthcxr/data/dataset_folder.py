@@ -262,7 +262,7 @@ def _report_bad_rows(folder: Path, records: Sequence[ShardRecord]) -> None:
     for bad in bad_rows[:5]:
         logger.warning("Left out %s: %s", bad.id, bad.reason)
     if bad_rows:
-        logger.warning("%d rows were left out of %s; %s names them all.", len(bad_rows), folder, MANIFEST_NAME)
+        logger.warning("Rows left out of %s: %d; %s names them.", folder, len(bad_rows), MANIFEST_NAME)
 
 
 def _yaml(records: Sequence[ShardRecord]) -> dict[str, Any]:

@@ -94,28 +94,30 @@ def _read(file: BinaryIO, name: str, *, max_pixels: int) -> Image.Image:
     # Pillow's own limit is global and guesses; ours is exact, so its openers are called past it.
     try:
         image = opener(file)
-        _check_size(image.size, name, max_pixels=max_pixels)
-        image.load()
-    except _Refused:
-        raise
     except Exception as error:  # decoders fail in many ways on damaged files: OSError, SyntaxError, struct.error ...
-        raise ValueError(f"{name} is damaged or cut short: {_one_line(error)}") from error
+        raise _damaged(name, error) from error
+    _check_size(image.size, name, max_pixels=max_pixels)
+    try:
+        image.load()
+    except Exception as error:
+        raise _damaged(name, error) from error
     return _to_grey(_upright(image))
 
 
-class _Refused(ValueError):
-    pass
+def _damaged(name: str, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ValueError(f"{name} is damaged or cut short: {reason}")
 
 
 def _check_size(size: tuple[int, int], name: str, *, max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
-        raise _Refused(
+        raise ValueError(
             f"{name} is {width}x{height}, {width * height / 1e6:.0f} megapixels; "
             f"the limit is {max_pixels / 1e6:g} (max_pixels)."
         )
     if min(size) < 2:
-        raise _Refused(f"{name} is {width}x{height} pixels; that is no radiograph.")
+        raise ValueError(f"{name} is {width}x{height} pixels; that is no radiograph.")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -134,7 +136,3 @@ def _to_grey(image: Image.Image) -> Image.Image:
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     # A fresh image: `info` of the file (text chunks, EXIF) may name a patient.
     return Image.fromarray(np.asarray(image.convert("L")))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -172,7 +172,7 @@ def test_preparing_goes_on_past_bad_images_and_mends_them_later(copy, tmp_path, 
     bad = [item for shard in read_manifest(folder)["shards"] for item in shard["bad_rows"]]
     assert [item["id"] for item in bad] == ["nih_chestxray14-00000001_000"]
     assert "damaged or cut short" in bad[0]["reason"]
-    assert "1 rows were left out" in caplog.text
+    assert "prepared: 1;" in caplog.text
 
     damaged.write_bytes(whole)
     prepare_source("nih_chestxray14", copy, folder, shard_size=2, progress=False)
