@@ -33,7 +33,7 @@ def test_no_verb_shows_the_verbs_and_is_bad_usage(capsys):
         (["simulat"], "Did you mean 'simulate'"),
         (["simulate", "--num-studys", "3", "--output-dir", "x"], "--num-studies"),
         (["simulate"], "Missing option '--output-dir'"),
-        (["simulate", "--output-dir", "x", "--image-size", "8"], "8 is not in the range"),
+        (["simulate", "--output-dir", "x", "--image-size", "8"], "greater than or equal to 64"),
         (["simulate", "--output-dir", "x", "--preset", "ward"], "'ward' is not one of"),
         (["simulate", "--config", "nothing.yaml"], "nothing.yaml"),
         (["pretrain", "--dataset", "no/such/folder", "--output-dir", "x"], "no/such/folder"),

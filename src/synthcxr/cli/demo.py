@@ -106,6 +106,8 @@ def _training_arguments(
         dataset=[str(output_dir / "pairs")],
         image_size=settings.image_size,
         histogram_equalisation="global",
+        text_column="impression",
+        attn_implementation="eager",
     )
     training_args = PretrainingArguments(
         output_dir=str(output_dir / "model"),

@@ -74,7 +74,7 @@ def pretrain(script_args: PretrainingScriptArguments, training_args: Pretraining
         logger.warning("%s already holds this run; it is reused.", output_dir)
         return record
 
-    model, processor = build_model(script_args, texts=train.unique(script_args.text_column), seed=training_args.seed)
+    model, processor = build_model(script_args, texts=train.unique("report"), seed=training_args.seed)
     output_dir.mkdir(parents=True, exist_ok=True)
     record = {"request": request, "num_pairs": len(train), "num_parameters": model.num_parameters(), "finished": False}
     write_json(output_dir / RECORD_NAME, record)
@@ -124,6 +124,8 @@ def build_model(
         tokenizer = train_tokenizer(texts, vocab_size=script_args.vocab_size)
         make_config = config_class.tiny if script_args.model_size == "tiny" else config_class.base
         model = model_class(make_config(vocab_size=len(tokenizer)))
+    if script_args.attn_implementation:
+        model.set_attn_implementation(script_args.attn_implementation)
     tokenizer.model_max_length = script_args.max_text_length
     vision_config = model.config.vision_config
     size = script_args.image_size or getattr(vision_config, "image_size", DEFAULT_IMAGE_SIZE)
@@ -147,13 +149,14 @@ def build_trainer(
     augmentation = None
     if script_args.augmentation_strength > 0:
         augmentation = RadiographAugmentation(strength=script_args.augmentation_strength)
+    text = {"text_column": script_args.text_column, "max_length": script_args.max_text_length}
     collator = PairCollator(
         processor,
-        text_column=script_args.text_column,
         sample_sentence=script_args.sample_sentence,
         augmentation=augmentation,
         seed=training_args.seed,
-        max_length=script_args.max_text_length,
+        cache_images=script_args.cache_images,
+        **text,
     )
 
     def evaluate_model(model: PreTrainedModel) -> dict[str, float]:
@@ -167,8 +170,9 @@ def build_trainer(
         model=model,
         args=training_args,
         train_dataset=DrawnDataset(train),
-        eval_dataset=validation,
+        eval_dataset=None if validation is None else DrawnDataset(validation),
         data_collator=collator,
+        eval_collator=PairCollator(processor, **text),
         processing_class=processor,
         evaluate_model=None if validation is None else evaluate_model,
     )

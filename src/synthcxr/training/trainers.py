@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..data.collators import DrawnDataset, EpochSampler
@@ -19,6 +19,7 @@ class PretrainingTrainer(Trainer):
     the epoch alone, so a run that was killed goes on with the very batches that it would have seen.
 
     Args:
+        eval_collator (`Callable`): Batches of the evaluation: whole texts and images as they are.
         evaluate_model (`Callable[[PreTrainedModel], dict[str, float]]`, *optional*): Measures of the model on held-out
             pairs (retrieval, zero-shot AUROC); they join the loss in every evaluation.
         kwargs: As for `Trainer`; `train_dataset` is a `DrawnDataset`.
@@ -30,10 +31,12 @@ class PretrainingTrainer(Trainer):
     def __init__(
         self,
         *args: Any,
+        eval_collator: Callable[[Any], dict[str, Any]],
         evaluate_model: Callable[[PreTrainedModel], dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._eval_collator = eval_collator
         self._evaluate_model = evaluate_model
         # Without labels, Trainer reports an evaluation loss only when told that the model gives one.
         self.can_return_loss = True
@@ -48,6 +51,14 @@ class PretrainingTrainer(Trainer):
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         self._epoch_sampler = EpochSampler(len(dataset), seed=seed)
         return self._epoch_sampler
+
+    def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader:
+        """Evaluation batches: as in training, but through `eval_collator`."""
+        training_collator, self.data_collator = self.data_collator, self._eval_collator
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.data_collator = training_collator
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """The mean loss of the validation batches and the measures of `evaluate_model`, under one prefix."""
