@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Real images to read as well, where a copy lies beside the checkout; none is ever trained on.
+REAL ?= $(foreach name,nih_chestxray14 kermany_pediatric,$(addprefix --real $(name)=,$(wildcard ../shared/data/$(name))))
 
 .PHONY: help install demo test space
 
@@ -20,7 +22,7 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	touch $(STAMP)
 
 demo: install ## Simulate, pretrain, evaluate and write the cards
-	HF_HUB_OFFLINE=1 $(BIN)/synthcxr demo --output-dir demo_output
+	HF_HUB_OFFLINE=1 $(BIN)/synthcxr demo --output-dir demo_output $(REAL)
 
 test: install ## Run every test
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest

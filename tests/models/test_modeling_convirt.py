@@ -88,7 +88,7 @@ def test_training_on_pairs_lowers_the_loss():
     input_ids = torch.arange(10, 14).unsqueeze(1).expand(-1, 5)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
-    for _ in range(60):
+    for _ in range(120):
         loss = model(input_ids=input_ids, pixel_values=pixel_values, return_loss=True).loss
         loss.backward()
         optimizer.step()

@@ -37,10 +37,10 @@ class DemoSettings:
         seed (`int`): Of everything.
     """
 
-    num_studies: int = 6000
+    num_studies: int = 9000
     num_shifted: int = 500
-    image_size: int = 128
-    num_train_epochs: float = 10
+    image_size: int = 64
+    num_train_epochs: float = 14
     batch_size: int = 64
     num_bootstrap: int = 1000
     seed: int = 0

@@ -75,7 +75,16 @@ class ConvirtConfig(PreTrainedConfig):
             kwargs (`dict`):
                 Fields that differ.
         """
-        defaults = {"projection_dim": 128, "projection_hidden_dim": 256, "image_to_text_weight": 0.5}
+        # From random weights all embeddings start out alike: without batch normalisation in the projections the loss
+        # stays at log(batch_size) for hundreds of steps, and the maximum over words differs little between texts.
+        defaults = {
+            "projection_dim": 128,
+            "projection_hidden_dim": 256,
+            "projection_norm": True,
+            "text_pooling": "mean",
+            "temperature": 0.07,
+            "image_to_text_weight": 0.5,
+        }
         return cls(**{**tiny_towers(vocab_size), **defaults, **kwargs})
 
     @classmethod
