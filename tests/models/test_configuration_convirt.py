@@ -30,6 +30,7 @@ def test_fields_override_a_preset():
     tiny = ConvirtConfig.tiny(vocab_size=99, text_config=BertConfig(vocab_size=7))
     assert tiny.text_config.vocab_size == 7
     assert ConvirtConfig.tiny(vocab_size=99).text_config.vocab_size == 99
+    assert ConvirtConfig.base(vocab_size=99).text_config.vocab_size == 99
     assert ConvirtConfig.tiny(vocab_size=99).vision_config.num_channels == 1
 
 

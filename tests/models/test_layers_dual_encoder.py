@@ -1,5 +1,12 @@
 """What every dual encoder must do, asked of each of them."""
 
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
 import pytest
 import torch
 from accelerate import dispatch_model
@@ -308,3 +315,36 @@ def test_towers_share_the_configuration_of_the_whole(family):
         "architectures": None,
         "dtype": model.config.to_dict()["dtype"],
     }
+
+
+@pytest.mark.slow
+def test_the_common_model_tests_of_transformers_pass(root, tmp_path):
+    """
+    Only the source distribution holds them: `pip download --no-deps --no-binary :all: transformers==<installed>`,
+    then `SYNTHCXR_TRANSFORMERS_SDIST=transformers-<installed>.tar.gz pytest -m slow`.
+    """
+    sdist = os.environ.get("SYNTHCXR_TRANSFORMERS_SDIST")
+    if not sdist:
+        pytest.skip("SYNTHCXR_TRANSFORMERS_SDIST does not name the source distribution of transformers")
+    suite = tmp_path / "hf_tests"
+    suite.mkdir()
+    with tarfile.open(sdist) as archive:
+        for member in archive.getmembers():
+            if re.fullmatch(r"[^/]+/tests/\w+\.py", member.name):
+                (suite / Path(member.name).name).write_bytes(archive.extractfile(member).read())
+    # What the common tests import from parts of the repository that are not shipped.
+    for name, code in {
+        "hf_tests/__init__.py": "",
+        "hf_tests/exporters/test_export.py": "class ExportTesterMixin: ...",
+        "hf_tests/generation/test_utils.py": "class GenerationTesterMixin: ...",
+        "hf_tests/utils/test_configuration_utils.py": "config_common_kwargs = {}",
+        "utils/fetch_hub_objects_for_ci.py": "url_to_local_path = lambda url: url",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(code)
+    (suite / "test_ours.py").write_text((root / "tests" / "models" / "upstream_suite.py").read_text())
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {root / 'tests'}\nfilterwarnings = ignore\n")
+    command = [sys.executable, "-m", "pytest", "-q", "hf_tests/test_ours.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert int(re.search(r"(\d+) passed", done.stdout).group(1)) > 200, done.stdout[-400:]

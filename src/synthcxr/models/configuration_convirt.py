@@ -93,6 +93,7 @@ class ConvirtConfig(PreTrainedConfig):
         vision: Literal["resnet", "vit"] = "resnet",
         *,
         variant: Literal["paper", "mgca"] = "paper",
+        vocab_size: int = 30522,
         **kwargs: Any,
     ) -> "ConvirtConfig":
         """
@@ -104,11 +105,13 @@ class ConvirtConfig(PreTrainedConfig):
             variant (`str`, *optional*, defaults to `"paper"`):
                 `"paper"`, or `"mgca"`: what the MGCA repository calls ConVIRT (six-layer BERT, CLS token, 128-d
                 projections with batch normalisation, temperature 0.07, sum of both directions).
+            vocab_size (`int`, *optional*, defaults to 30522):
+                Entries of the tokenizer; by default those of the published BERT models.
             kwargs (`dict`):
                 Fields that differ.
         """
         if variant == "paper":
-            return cls(**{**base_towers(vision), "num_frozen_text_layers": 6, **kwargs})
+            return cls(**{**base_towers(vision, vocab_size=vocab_size), "num_frozen_text_layers": 6, **kwargs})
         if variant != "mgca":
             raise ValueError(f'variant={variant!r} is unknown; expected "paper" or "mgca".')
         mgca = {
@@ -120,7 +123,7 @@ class ConvirtConfig(PreTrainedConfig):
             "image_to_text_weight": 1.0,
             "text_to_image_weight": 1.0,
         }
-        return cls(**{**base_towers(vision, num_hidden_layers=6), **mgca, **kwargs})
+        return cls(**{**base_towers(vision, vocab_size=vocab_size, num_hidden_layers=6), **mgca, **kwargs})
 
 
 ConvirtConfig.register_for_auto_class()

@@ -68,17 +68,21 @@ class CxrClipConfig(PreTrainedConfig):
         return cls(**{**tiny_towers(vocab_size), "projection_dim": 128, "text_pooling": "mean", **kwargs})
 
     @classmethod
-    def base(cls, vision: Literal["resnet", "vit"] = "resnet", **kwargs: Any) -> "CxrClipConfig":
+    def base(
+        cls, vision: Literal["resnet", "vit"] = "resnet", *, vocab_size: int = 30522, **kwargs: Any
+    ) -> "CxrClipConfig":
         """
         ResNet-50 or ViT-B/16 with BERT-base.
 
         Args:
             vision (`str`, *optional*, defaults to `"resnet"`):
                 `"resnet"` or `"vit"`.
+            vocab_size (`int`, *optional*, defaults to 30522):
+                Entries of the tokenizer; by default those of the published BERT models.
             kwargs (`dict`):
                 Fields that differ.
         """
-        return cls(**{**base_towers(vision), **kwargs})
+        return cls(**{**base_towers(vision, vocab_size=vocab_size), **kwargs})
 
 
 CxrClipConfig.register_for_auto_class()

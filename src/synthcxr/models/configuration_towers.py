@@ -37,15 +37,19 @@ def tiny_towers(vocab_size: int) -> dict[str, PreTrainedConfig]:
     return {"vision_config": vision_config, "text_config": text_config}
 
 
-def base_towers(vision: Literal["resnet", "vit"], **text_kwargs: Any) -> dict[str, PreTrainedConfig]:
+def base_towers(
+    vision: Literal["resnet", "vit"], *, vocab_size: int, **text_kwargs: Any
+) -> dict[str, PreTrainedConfig]:
     """
     ResNet-50 or ViT-B/16, and a BERT-base.
 
     Args:
         vision (`str`):
             `"resnet"` or `"vit"`.
+        vocab_size (`int`):
+            Entries of the tokenizer.
         text_kwargs (`dict`):
-            Fields of `BertConfig` that differ from BERT-base, e.g. `vocab_size`.
+            Fields of `BertConfig` that differ from BERT-base.
 
     Returns:
         `dict`: `vision_config` and `text_config`.
@@ -53,4 +57,4 @@ def base_towers(vision: Literal["resnet", "vit"], **text_kwargs: Any) -> dict[st
     if vision not in ("resnet", "vit"):
         raise ValueError(f'vision={vision!r} is not a tower of `base`; expected "resnet" or "vit".')
     vision_config = ResNetConfig() if vision == "resnet" else ViTConfig()
-    return {"vision_config": vision_config, "text_config": BertConfig(**text_kwargs)}
+    return {"vision_config": vision_config, "text_config": BertConfig(vocab_size=vocab_size, **text_kwargs)}

@@ -22,6 +22,8 @@ class DualEncoderPreTrainedModel(PreTrainedModel):
 
     input_modalities = ("image", "text")
     supports_gradient_checkpointing = True
+    # The loss is a mean over the batch: `Trainer` must divide it by the steps that it accumulates.
+    accepts_loss_kwargs = False
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
