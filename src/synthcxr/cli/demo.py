@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from ..data import build_pairs, load_pairs, prepare_source
@@ -116,6 +117,7 @@ def _training_arguments(
         eval_strategy="epoch",
         save_strategy="epoch",
         bf16=True,
+        use_cpu=not torch.cuda.is_available(),
         seed=settings.seed,
     )
     return script_args, training_args
