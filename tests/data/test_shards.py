@@ -8,7 +8,7 @@ import pytest
 from datasets import Features
 
 from synthcxr.data import PAIR_FEATURES, Pair
-from synthcxr.data.shards import BadRow, ShardRecord, record_data, write_json, write_shard
+from synthcxr.data.shards import BadRow, ShardRecord, record_data, write_shard
 
 
 PATH = "data/train-00000-of-00001.parquet"
@@ -65,14 +65,3 @@ def test_nothing_is_left_of_a_shard_that_fails(tmp_path):
     with pytest.raises(ValueError, match="a bad spec"):
         write_shard(tmp_path, PATH, "train", rows())
     assert list((tmp_path / "data").iterdir()) == []
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "a.json"
-    write_json(path, {"a": 1})
-    with pytest.raises(TypeError):
-        write_json(path, {"a": object()})
-    assert json.loads(path.read_text()) == {"a": 1}
-    write_json(path, {"a": "é"})
-    assert json.loads(path.read_text(encoding="utf-8")) == {"a": "é"}
-    assert list(tmp_path.iterdir()) == [path]

@@ -19,7 +19,8 @@ from tqdm.auto import tqdm
 
 from .processes import map_in_processes
 from .schema import PAIR_FEATURES, SPLITS, Pair
-from .shards import BadRow, ShardRecord, record_data, write_json, write_shard, write_text
+from .shards import BadRow, ShardRecord, record_data, write_shard
+from .whole_files import write_json, write_text
 
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .schema import PAIR_FEATURES, Pair
+from .whole_files import flush, temporary_name
 
 
 # What a streaming reader fetches at once: small enough for large images, large enough for small ones.
@@ -94,47 +94,12 @@ def write_shard(
         with temporary.open("wb") as file:
             hashing = _HashingFile(file)
             num_rows, decoded_bytes, bad_rows = _write_rows(hashing, rows, on_row)
-            _flush(file)
+            flush(file)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return ShardRecord(path, split, num_rows, hashing.num_bytes, decoded_bytes, hashing.hexdigest(), tuple(bad_rows))
-
-
-def write_json(path: str | Path, data: Any) -> None:
-    """
-    Write JSON whole or not at all.
-
-    Raises:
-        OSError: If it cannot be written; an older file of that name stays as it was.
-    """
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """
-    Write text (UTF-8) whole or not at all.
-
-    Raises:
-        OSError: If it cannot be written; an older file of that name stays as it was.
-    """
-    path = Path(path)
-    temporary = temporary_name(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with temporary.open("wb") as file:
-            file.write(text.encode())
-            _flush(file)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def temporary_name(path: Path) -> Path:
-    """Where a file grows before it gets its name: hidden, in the same folder, and this process's own."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def record_data(record: ShardRecord) -> dict[str, Any]:
@@ -223,12 +188,6 @@ class _HashingFile:
 
     def hexdigest(self) -> str:
         return self._hash.hexdigest()
-
-
-def _flush(file: BinaryIO) -> None:
-    """To the disk itself: after a power cut a name must not stand for an empty file."""
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _sha256(path: Path) -> str:

@@ -18,11 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from transformers import PreTrainedModel, ProcessorMixin
 
+from ..data.whole_files import write_bytes
 from ..ontology import FINDINGS
 from .bootstrap import Estimate
 from .classification import ClassificationProtocol, FindingTask, finding_tasks, measure_classification, most_specific
 from .metrics import roc_curve
-from .results import write_whole
 from .rows import column_values, dataset_title, single_origin
 
 
@@ -201,7 +201,7 @@ def _finish(figure: Figure, dataset: Dataset, path: str | Path, note: str) -> No
     content = io.BytesIO()
     # Without the version of matplotlib in it, the file is the same wherever the fonts are.
     figure.savefig(content, format="png", metadata={"Software": None})
-    write_whole(path, content.getvalue())
+    write_bytes(path, content.getvalue())
 
 
 def _draw_intervals(

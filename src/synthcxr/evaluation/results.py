@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
+from ..data.whole_files import write_json
 from .bootstrap import Estimate
 
 
@@ -125,25 +124,7 @@ class Measured:
 
 def write_results(path: str | Path, results: Iterable[Result]) -> Path:
     """Write `results.json` in one step: the file is never half written, and never holds NaN."""
-    text = json.dumps([asdict(result) for result in results], indent=2, allow_nan=False) + "\n"
-    return write_whole(path, text.encode())
-
-
-def write_whole(path: str | Path, content: bytes) -> Path:
-    """Write a file in one step: beside its place, then moved there, so that readers see the old or the new one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        # mkstemp makes the file private; results are to be read by whoever may read the folder.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return path
+    return write_json(path, [asdict(result) for result in results])
 
 
 def read_results(path: str | Path) -> list[Result]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -16,6 +15,7 @@ from datasets import Features, List
 from huggingface_hub import DatasetCard, DatasetCardData, ModelCard, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ..data.whole_files import write_text
 from ..evaluation.results import Result, read_results
 from .card_content import composition, dataset_content, model_index_entries, result_groups, training_content
 from .checkpoints import count_parameters, read_config, read_record
@@ -147,14 +147,7 @@ def render_dataset_card(
 
 def save_card(card: ModelCard | DatasetCard, path: str | Path) -> Path:
     """Write a card as the `README.md` of a folder; the file is never half written."""
-    file = Path(path) / "README.md"
-    temporary = file.with_name(f".README.md.{os.getpid()}")
-    try:
-        temporary.write_text(str(card), encoding="utf-8")
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return file
+    return write_text(Path(path) / "README.md", str(card))
 
 
 def set_repo_id(text: str, repo_id: str) -> str:

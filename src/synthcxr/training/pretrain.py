@@ -18,8 +18,8 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from ..data.collators import DrawnDataset, PairCollator
 from ..data.pairs import load_pairs
-from ..data.shards import write_json
 from ..data.transforms import RadiographAugmentation
+from ..data.whole_files import write_json
 from ..evaluation.encoder import embed_dataset, load_encoder
 from ..evaluation.retrieval import image_report_retrieval
 from ..evaluation.zero_shot import zero_shot_classification
