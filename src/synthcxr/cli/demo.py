@@ -38,10 +38,10 @@ class DemoSettings:
         seed (`int`): Of everything.
     """
 
-    num_studies: int = 9000
+    num_studies: int = 7000
     num_shifted: int = 500
     image_size: int = 64
-    num_train_epochs: float = 14
+    num_train_epochs: float = 12
     batch_size: int = 64
     num_bootstrap: int = 1000
     seed: int = 0
