@@ -108,6 +108,7 @@ def _training_arguments(
         image_size=settings.image_size,
         histogram_equalisation="global",
         text_column="impression",
+        augmentation_strength=0.3,
         attn_implementation="eager",
     )
     training_args = PretrainingArguments(

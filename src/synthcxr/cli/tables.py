@@ -11,7 +11,7 @@ from rich.table import Table
 from ..evaluation.results import Result, results_table
 
 
-MAIN_METRICS = ("macro_auroc", "macro_auprc", "image_to_report_recall_at_10", "report_to_image_recall_at_10")
+MAIN_METRICS = {"macro_auroc": "zero-shot macro AUROC", "image_to_report_recall_at_10": "image to report R@10"}
 
 
 def print_results(results: Sequence[Result]) -> None:
@@ -20,17 +20,28 @@ def print_results(results: Sequence[Result]) -> None:
 
 
 def demo_table(results: Mapping[str, Sequence[Result]], record: Mapping[str, Any]) -> Table:
-    """The main numbers of the demo: each model on each dataset, with intervals."""
+    """The main numbers of the demo, with intervals: a row for each model, dataset and variant of the protocol."""
     speed = record.get("pairs_per_second")
     caption = f"{record['num_pairs']} training pairs, {record['num_parameters']:,} parameters, {speed} pairs/s"
     table = Table(title="Research only, not for clinical use", caption=caption)
-    for name in ("model", "dataset", "variant", "metric", "value", "95 % interval", "n"):
-        table.add_column(name, justify="right" if name in ("value", "n") else "left")
+    for name in ("model", "dataset", *MAIN_METRICS.values(), "n"):
+        table.add_column(name, justify="right" if name == "n" else "left")
     for model, group in results.items():
+        rows: dict[tuple[str, str], dict[str, Result]] = {}
         for result in group:
+            # Retrieval has no variants: its number stands in the dataset's first row.
+            place = (result.dataset, result.variant if result.metric == "macro_auroc" else "")
             if result.metric in MAIN_METRICS:
-                interval = "" if result.ci_low is None else f"{result.ci_low:.3f} to {result.ci_high:.3f}"
-                metric = result.metric.replace("_", " ")
-                cells = (model, result.dataset, result.variant, metric, f"{result.value:.3f}", interval)
-                table.add_row(*cells, str(result.num_samples))
+                rows.setdefault(place, {})[result.metric] = result
+        for (dataset, variant), cells in rows.items():
+            shown = f"{dataset}, {variant}" if variant else dataset
+            count = str(next(iter(cells.values())).num_samples)
+            table.add_row(model, shown, *(_with_interval(cells.get(metric)) for metric in MAIN_METRICS), count)
     return table
+
+
+def _with_interval(result: Result | None) -> str:
+    if result is None:
+        return ""
+    interval = "" if result.ci_low is None else f" ({result.ci_low:.2f} to {result.ci_high:.2f})"
+    return f"{result.value:.3f}{interval}"
