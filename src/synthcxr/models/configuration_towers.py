@@ -16,11 +16,12 @@ def tiny_towers(vocab_size: int) -> dict[str, PreTrainedConfig]:
     Returns:
         `dict`: `vision_config` and `text_config`.
     """
+    # Three stages, not four: a map of 8 x 8 at 128 pixels, as accurate as one of 4 x 4 for the same time.
     vision_config = ResNetConfig(
         num_channels=1,
         embedding_size=16,
-        hidden_sizes=[32, 64, 128, 256],
-        depths=[1, 1, 1, 1],
+        hidden_sizes=[24, 64, 160],
+        depths=[1, 2, 2],
         layer_type="basic",
     )
     text_config = BertConfig(
