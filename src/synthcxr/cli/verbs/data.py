@@ -48,6 +48,7 @@ def simulate(
 ) -> None:
     """Build a dataset of simulated studies, with reports, exact masks and boxes."""
     from ...data.build_pairs import build_pairs
+    from ...hub.cards import render_dataset_card, save_card
     from ...simulation import sample_cohort
 
     if validation_fraction + test_fraction > 1:
@@ -62,6 +63,7 @@ def simulate(
         regions=REGION_SETS[region_masks],
         num_proc=num_proc,
     )
+    save_card(render_dataset_card(folder), folder)
     print(folder)
 
 
