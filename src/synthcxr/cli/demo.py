@@ -26,7 +26,7 @@ from .tables import demo_table
 @dataclass(frozen=True)
 class DemoSettings:
     """
-    How large the demo is. The defaults fit in ten minutes on two CPU cores.
+    How large the demo is. The defaults aim at ten minutes on two CPU cores.
 
     Args:
         num_studies (`int`): Simulated studies of the balanced cohort; a fifth is held out, half of it for the test.
