@@ -192,9 +192,16 @@ def project_tubes(
         bottom = min(int(np.floor((max(ay, by) + reach - y0) / pixel)), height - 1)
         ux, uy = bx - ax, by - ay
         norm = 1.0 / (ux * ux + uy * uy + 1e-12)
+        pace = abs(uy) * np.sqrt(norm)  # a long slanting segment fills but a strip of its box
+        shell = hollow[k] > 0.0
         for row in range(top, bottom + 1):
             py = y0 + row * pixel - ay
-            for column in range(left, right + 1):
+            start, stop = left, right
+            if pace > 0.05:
+                middle, half = ax + py * ux / uy - x0, reach / pace
+                start = max(int(np.ceil((middle - half) / pixel)), left)
+                stop = min(int(np.floor((middle + half) / pixel)), right)
+            for column in range(start, stop + 1):
                 px = x0 + column * pixel - ax
                 t = (px * ux + py * uy) * norm
                 # A hollow tube's rounded joint would draw a ring; a short overlap closes the bend.
@@ -204,15 +211,17 @@ def project_tubes(
                 dx, dy = px - t * ux, py - t * uy
                 radius = ra + t * (rb - ra)
                 wide = max(radius, least)
-                square = 1.0 - (dx * dx + dy * dy) / (wide * wide)
-                if square > 0.0:
-                    value = np.sqrt(square)
-                    inner = square - 1.0 + wall * wall
-                    if hollow[k] > 0.0 and inner > 0.0:
-                        value -= hollow[k] * np.sqrt(inner)
-                    value *= (gains[k] + t * (gains[k + 1] - gains[k])) * radius / wide
-                    if value > out[row, column]:
-                        out[row, column] = value
+                away = dx * dx + dy * dy
+                if away >= wide * wide:
+                    continue
+                square = 1.0 - away / (wide * wide)
+                value = np.sqrt(square)
+                inner = square - 1.0 + wall * wall
+                if shell and inner > 0.0:
+                    value -= hollow[k] * np.sqrt(inner)
+                value *= (gains[k] + t * (gains[k + 1] - gains[k])) * radius / wide
+                if value > out[row, column]:
+                    out[row, column] = value
 
 
 @njit(cache=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .scene import Bone, Geometry
-from .thorax import chest_wall, clamp, dome_height, mediastinal_shift, midline, upper_half_widths
+from .scene import SIDES, Bone, Geometry
+from .thorax import APEX_SHARE, clamp, dome_height, mediastinal_shift, midline, upper_half_widths
 from .vessels import hilum
 
 
@@ -29,10 +29,8 @@ def heart_solids(geometry: Geometry) -> np.ndarray:
     major, minor = major * scale, minor * scale
     high = np.hypot(major * np.sin(tilt), minor * np.cos(tilt))
     centre_x = (1 + offset) * half - wide
-    floor = 0.5 * (
-        float(dome_height(geometry, "left", np.array([0.3 * geometry.half_width_cm]))[0])
-        + float(dome_height(geometry, "right", np.array([0.3 * geometry.half_width_cm]))[0])
-    )
+    domes = (dome_height(geometry, side, np.array([0.3 * geometry.half_width_cm])) for side in SIDES)
+    floor = 0.5 * float(sum(dome[0] for dome in domes))
     centre_y = floor + 0.38 * half - high
     atrium_wide, atrium_high = 0.46 * half, 0.66 * half
     atrium = (-(1 - offset) * half + atrium_wide, floor - 0.34 * half)
@@ -164,7 +162,7 @@ def landmarks(
         points[f"{side}_dome"] = (base + sign * wall[0], float(domes[0]))
         points[f"{side}_costophrenic"] = (base + sign * wall[1], float(domes[1]))
         points[f"{side}_cardiophrenic"] = (base + sign * wall[2], float(domes[2]))
-        points[f"{side}_apex"] = (_axis(geometry, 0.0) + sign * float(chest_wall(geometry, np.zeros(1))[0]), 0.0)
+        points[f"{side}_apex"] = (_axis(geometry, 0.0) + sign * APEX_SHARE * width, 0.0)
     return points
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-
-_MIN_RADIUS_PIXELS = 0.75  # thinner cylinders are widened to this and thinned in depth, which keeps their area
+from .kernels import project_tubes
 
 
 def stroke_chord(
@@ -32,14 +31,15 @@ def stroke_chord(
     Returns:
         `np.ndarray` of shape `(height, width)`, float32: Chord in cm.
     """
-    points = np.ascontiguousarray(points, dtype=np.float64)
     widths = np.broadcast_to(np.asarray(radii, dtype=np.float64), (len(points),)).copy()
-    breaks = np.zeros(len(points), dtype=np.bool_)
-    if starts is not None:
-        breaks[starts] = True
+    breaks = np.zeros(len(points), dtype=np.uint8)
+    breaks[0 if starts is None else starts] = 2
     pixel = float(abs(x_cm[1] - x_cm[0])) if len(x_cm) > 1 else 1.0
     out = np.zeros((len(y_cm), len(x_cm)), dtype=np.float32)
-    _paint(out, float(x_cm[0]), float(y_cm[0]), pixel, points, widths, breaks, _MIN_RADIUS_PIXELS * pixel)
+    line = np.ascontiguousarray(points, dtype=np.float64)
+    project_tubes(
+        out, float(x_cm[0]), float(y_cm[0]), pixel, line, widths, 2 * widths, breaks, np.zeros(len(line)), 0.8
+    )
     return out
 
 
@@ -131,43 +131,3 @@ def _interpolate(controls: np.ndarray, step: float) -> np.ndarray:
         position += counts[index]
     out[position] = controls[last]
     return out
-
-
-@njit(cache=True, fastmath=True)
-def _paint(
-    out: np.ndarray,
-    x0: float,
-    y0: float,
-    pixel: float,
-    points: np.ndarray,
-    radii: np.ndarray,
-    breaks: np.ndarray,
-    min_radius: float,
-) -> None:
-    height, width = out.shape
-    for index in range(len(points) - 1):
-        if breaks[index + 1]:
-            continue
-        ax, ay = points[index]
-        bx, by = points[index + 1]
-        ra, rb = radii[index], radii[index + 1]
-        reach = max(ra, rb, min_radius)
-        left = max(int(np.ceil((min(ax, bx) - reach - x0) / pixel)), 0)
-        right = min(int(np.floor((max(ax, bx) + reach - x0) / pixel)), width - 1)
-        top = max(int(np.ceil((min(ay, by) - reach - y0) / pixel)), 0)
-        bottom = min(int(np.floor((max(ay, by) + reach - y0) / pixel)), height - 1)
-        ux, uy = bx - ax, by - ay
-        norm = ux * ux + uy * uy + 1e-12
-        for row in range(top, bottom + 1):
-            py = y0 + row * pixel - ay
-            for column in range(left, right + 1):
-                px = x0 + column * pixel - ax
-                t = min(max((px * ux + py * uy) / norm, 0.0), 1.0)
-                dx, dy = px - t * ux, py - t * uy
-                radius = ra + t * (rb - ra)
-                wide = max(radius, min_radius)
-                square = wide * wide - dx * dx - dy * dy
-                if square > 0.0:
-                    chord = 2.0 * np.sqrt(square) * (radius / wide) ** 2
-                    if chord > out[row, column]:
-                        out[row, column] = chord

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from .scene import Geometry
 
 
 APEX_SHARE = 0.40  # the apex lies this share of the half width from the midline
 COLLAPSE_REACH = 0.72  # a fully collapsed lung keeps 28 % of its size
-
-# Columns of `Outline.rows` and `Outline.columns`, as the kernel reads them.
-MID, LATERAL, MEDIAL, LUNG_DEPTH, BODY_DEPTH, BODY_EDGE = 0, 1, 3, 5, 6, 7
-DOME, SKIN = 0, 2
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,84 @@ class Outline:
     columns: np.ndarray
 
 
+class Torso(NamedTuple):
+    """
+    What the compiled curves need to know of a `Geometry`; lengths in cm.
+
+    Args:
+        half_width, height, recess (`float`): Of the lungs: inner half width, apex to dome, reach behind the dome.
+        full_height (`float`): y at which an average dome meets the lateral chest wall.
+        curvature, spine (`float`): Largest bend of the spine, and x that rotation gives to its axis.
+        right_top, left_top (`float`): y of the domes' tops.
+        right_out, left_out, right_in, left_in (`float`): How far a dome falls towards the wall and the heart.
+        medial (`float`): Medial edge of the lower lung.
+        right_upper, left_upper (`float`): Half widths of the upper mediastinum.
+        lung_depth, body_depth, belly (`float`): Deepest lung, thickness of the body, its extra share at the abdomen.
+        wall, flank, shoulder (`float`): Soft parts at the side, extra width of the abdomen, width of the shoulders.
+        neck, acromion (`float`): Half width of the neck, y of the shoulders' ends.
+    """
+
+    half_width: float
+    height: float
+    recess: float
+    full_height: float
+    curvature: float
+    spine: float
+    right_top: float
+    left_top: float
+    right_out: float
+    left_out: float
+    right_in: float
+    left_in: float
+    medial: float
+    right_upper: float
+    left_upper: float
+    lung_depth: float
+    body_depth: float
+    belly: float
+    wall: float
+    flank: float
+    shoulder: float
+    neck: float
+    acromion: float
+
+
+def measure_torso(geometry: Geometry) -> Torso:
+    """Collect the numbers that the compiled curves read."""
+    width, height, thickness = geometry.half_width_cm, geometry.lung_height_cm, geometry.body_thickness_cm
+    size, sag = width / 13.8, _sag(geometry)
+    right, left = geometry.right_dome_cm, geometry.left_dome_cm
+    right_upper, left_upper = upper_half_widths(geometry)
+    flattened = height + 1.2 * geometry.dome_flattening
+    anterior = geometry.view == "AP"
+    numbers = (
+        width,
+        height,
+        geometry.recess_cm,
+        costophrenic_height(geometry),
+        geometry.spine_curvature_cm,
+        _spine_offset(geometry),
+        flattened - right,
+        flattened - left,
+        sag + 0.6 * max(right, 0),
+        sag + 0.6 * max(left, 0),
+        0.45 * sag + 0.3 * max(right, 0),
+        0.45 * sag + 0.3 * max(left, 0),
+        (0.125 + (0.02 if anterior else 0)) * width,
+        right_upper,
+        left_upper,
+        geometry.lung_depth * thickness * min(1.0, 26 / thickness) ** 0.6,
+        thickness,
+        geometry.abdomen_gain - 1,
+        geometry.wall_cm,
+        0.25 * width * (geometry.abdomen_gain - 1.05),
+        1.16 * width + 0.5 * geometry.wall_cm,
+        (5.2 + 0.12 * max(geometry.body_mass_index - 25, 0)) * size**0.8,
+        (-1.2 if anterior else 0.8) * size,
+    )
+    return Torso(*map(float, numbers))
+
+
 def trace_outline(geometry: Geometry, x_cm: np.ndarray, y_cm: np.ndarray) -> Outline:
     """
     Evaluate the curves on a grid of rows and columns.
@@ -45,27 +122,18 @@ def trace_outline(geometry: Geometry, x_cm: np.ndarray, y_cm: np.ndarray) -> Out
     Returns:
         `Outline`: Curves in cm.
     """
-    rows = np.empty((len(y_cm), 9))
-    rows[:, MID] = midline(geometry, y_cm)
-    rows[:, LATERAL] = rows[:, LATERAL + 1] = chest_wall(geometry, y_cm)
-    rows[:, MEDIAL : MEDIAL + 2] = _medial_edges(geometry, y_cm)
-    rows[:, LUNG_DEPTH] = _lung_depth(geometry, y_cm)
-    rows[:, BODY_DEPTH] = _body_depth(geometry, y_cm)
-    rows[:, BODY_EDGE] = rows[:, BODY_EDGE + 1] = _body_edge(geometry, y_cm)
-
-    columns = np.empty((len(x_cm), 3))
-    base = float(midline(geometry, geometry.lung_height_cm))
-    columns[:, DOME] = dome_height(geometry, "right", np.abs(x_cm - base))
-    columns[:, DOME + 1] = dome_height(geometry, "left", np.abs(x_cm - base))
-    columns[:, SKIN] = _shoulder_line(geometry, x_cm)
+    torso = measure_torso(geometry)
+    rows, columns = np.empty((len(y_cm), 9)), np.empty((len(x_cm), 3))
+    _trace_rows(torso, y_cm, rows)
+    _trace_columns(torso, x_cm, columns)
     return Outline(rows, columns)
 
 
-def midline(geometry: Geometry, y_cm: np.ndarray | float) -> np.ndarray:
+def midline(geometry: Geometry, y_cm: np.ndarray | float) -> np.ndarray | float:
     """x of the spine's axis at the heights `y_cm`; a single curve, or an S when it is large (scoliosis)."""
-    phase = y_cm / geometry.lung_height_cm
-    back = 0.55 * geometry.body_thickness_cm * 0.5
-    return geometry.spine_curvature_cm * np.sin(np.pi * (1.15 * phase - 0.05)) + back * np.sin(geometry.rotation)
+    sine = np.sin if isinstance(y_cm, np.ndarray) else math.sin
+    bend = sine(math.pi * (1.15 * y_cm / geometry.lung_height_cm - 0.05))
+    return geometry.spine_curvature_cm * bend + _spine_offset(geometry)
 
 
 def costophrenic_height(geometry: Geometry) -> float:
@@ -75,25 +143,34 @@ def costophrenic_height(geometry: Geometry) -> float:
 
 def chest_wall(geometry: Geometry, y_cm: np.ndarray) -> np.ndarray:
     """Distance of the inner chest wall from the midline at `y_cm`; `APEX_SHARE` of the half width at the apex."""
-    share = clamp(np.asarray(y_cm, dtype=np.float64) / costophrenic_height(geometry), 0, 1.15)
-    rise = 1 - clamp(1 - share / 0.85, 0, 1) ** 1.9
-    wide = APEX_SHARE + (1 - APEX_SHARE) * np.sqrt(rise)
-    return geometry.half_width_cm * (wide - 0.10 * clamp(share - 0.85, 0, 1))
+    out = np.empty(y_cm.shape)
+    _chest_walls(geometry.half_width_cm, costophrenic_height(geometry), y_cm.ravel(), out.reshape(-1))
+    return out
 
 
 def dome_height(geometry: Geometry, side: str, distance: np.ndarray) -> np.ndarray:
-    """y of a hemidiaphragm at a distance from the midline."""
-    width, sag = geometry.half_width_cm, _sag(geometry)
-    raised = geometry.right_dome_cm if side == "right" else geometry.left_dome_cm
-    top = geometry.lung_height_cm - raised + 1.2 * geometry.dome_flattening
-    offset = np.asarray(distance) / width - 0.46
-    outwards = clamp(offset / 0.54, 0, 1.2) ** 2.2
-    inwards = clamp(-offset / 0.46, 0, 1) ** 2
-    return top + (sag + 0.6 * max(raised, 0)) * outwards + (0.45 * sag + 0.3 * max(raised, 0)) * inwards
+    """y of a hemidiaphragm at distances `(num_places,)` from the midline."""
+    out = np.empty(distance.shape)
+    _domes(measure_torso(geometry), 0 if side == "right" else 1, distance, out)
+    return out
 
 
-def _sag(geometry: Geometry) -> float:
-    return geometry.dome_sag_cm * (1 - 0.75 * geometry.dome_flattening)
+def place_in_lung(geometry: Geometry, side: str, points: np.ndarray) -> np.ndarray:
+    """
+    Fit points of a standard lung to a patient's.
+
+    Args:
+        geometry (`Geometry`): The patient.
+        side (`str`): Which lung.
+        points (`np.ndarray` of shape `(num_points, 3)`): Shares of the way from the midline to the wall, from the apex
+            to the recess, and from the back (-1) to the front (1).
+
+    Returns:
+        `np.ndarray` of shape `(num_points, 3)`: x of the midline, distance from it, y; all in cm.
+    """
+    out = np.empty_like(points)
+    _place_in_lung(measure_torso(geometry), 0 if side == "right" else 1, points, out)
+    return out
 
 
 def upper_half_widths(geometry: Geometry) -> tuple[float, float]:
@@ -105,56 +182,112 @@ def upper_half_widths(geometry: Geometry) -> tuple[float, float]:
 
 def mediastinal_shift(geometry: Geometry) -> float:
     """How far rotation and disease move the anterior mediastinum to the patient's left of the spine, in cm."""
-    lever = 0.75 * geometry.body_thickness_cm * 0.5
-    return geometry.mediastinal_shift_cm - lever * float(np.sin(geometry.rotation))
-
-
-def _medial_edges(geometry: Geometry, y_cm: np.ndarray) -> np.ndarray:
-    width, height = geometry.half_width_cm, geometry.lung_height_cm
-    spine = (0.125 + (0.02 if geometry.view == "AP" else 0)) * width
-    upper = 1 / (1 + np.exp((y_cm - 0.40 * height) / (0.035 * height)))
-    start = clamp(y_cm / (0.13 * height), 0, 1)
-    apex = 1 - np.sqrt(1 - (1 - start) ** 2)
-    edges = np.empty((len(y_cm), 2))
-    for index, half in enumerate(upper_half_widths(geometry)):
-        edge = spine + (max(half, 0.6 * spine) - spine) * upper
-        edges[:, index] = edge + (APEX_SHARE * width - edge) * apex
-    return edges
-
-
-def _lung_depth(geometry: Geometry, y_cm: np.ndarray) -> np.ndarray:
-    share = clamp(y_cm / geometry.lung_height_cm, 0, 1)
-    full = geometry.lung_depth * geometry.body_thickness_cm * min(1.0, 26 / geometry.body_thickness_cm) ** 0.6
-    return full * np.sqrt(clamp(1.15 * share + 0.05, 0, 1) * clamp(1.9 - 0.9 * share, 0, 1)) * (share > 0)
-
-
-def _body_depth(geometry: Geometry, y_cm: np.ndarray) -> np.ndarray:
-    height = geometry.lung_height_cm
-    chest = clamp((y_cm + 0.1 * height) / (0.55 * height), 0, 1)
-    belly = clamp((y_cm - 0.75 * height) / (0.45 * height), 0, 1)
-    belly = belly * belly * (3 - 2 * belly)
-    return geometry.body_thickness_cm * (0.80 + 0.20 * chest * (2 - chest)) * (1 + (geometry.abdomen_gain - 1) * belly)
-
-
-def _body_edge(geometry: Geometry, y_cm: np.ndarray) -> np.ndarray:
-    height, width = geometry.lung_height_cm, geometry.half_width_cm
-    flank = chest_wall(geometry, np.maximum(y_cm, 0.3 * height)) + geometry.wall_cm
-    flank = flank + 0.25 * width * (geometry.abdomen_gain - 1.05) * clamp((y_cm / height - 0.8) / 0.5, 0, 1)
-    axilla = clamp((0.40 * height - y_cm) / (0.34 * height), 0, 1)
-    shoulder = 1.16 * width + 0.5 * geometry.wall_cm
-    return flank + np.maximum(shoulder - flank, 0) * axilla * axilla * (3 - 2 * axilla)
-
-
-def _shoulder_line(geometry: Geometry, x_cm: np.ndarray) -> np.ndarray:
-    width = geometry.half_width_cm
-    size = width / 13.8
-    neck = (5.2 + 0.12 * max(geometry.body_mass_index - 25, 0)) * size**0.8
-    acromion = (-1.2 if geometry.view == "AP" else 0.8) * size
-    share = (np.abs(x_cm) - neck) / (1.30 * width - neck)
-    slope = -6.5 * size * clamp(1 - share, 0, 1) ** 2.2 + 7.0 * size * clamp(share - 0.8, 0, 2) ** 2
-    return acromion + slope - 60 * size * clamp(-share, 0, 2)
+    return geometry.mediastinal_shift_cm - 0.75 * geometry.body_thickness_cm * 0.5 * math.sin(geometry.rotation)
 
 
 def clamp(values: np.ndarray | float, low: float, high: float) -> np.ndarray:
     """`np.clip` for short arrays, at a fifth of its cost."""
     return np.minimum(np.maximum(values, low), high)
+
+
+def _sag(geometry: Geometry) -> float:
+    return geometry.dome_sag_cm * (1 - 0.75 * geometry.dome_flattening)
+
+
+def _spine_offset(geometry: Geometry) -> float:
+    return 0.55 * geometry.body_thickness_cm * 0.5 * math.sin(geometry.rotation)
+
+
+@njit(cache=True)
+def _trace_rows(torso: Torso, y_cm: np.ndarray, rows: np.ndarray) -> None:
+    width, height = torso.half_width, torso.height
+    for i in range(y_cm.size):
+        y = y_cm[i]
+        share = y / height
+        rows[i, 0] = _axis(torso, y)
+        rows[i, 1] = rows[i, 2] = _wall(width, torso.full_height, y)
+
+        start = _unit(share / 0.13)
+        apex = 1 - np.sqrt(1 - (1 - start) ** 2)
+        upper = 1 / (1 + np.exp((share - 0.40) / 0.035))
+        for side, half in enumerate((torso.right_upper, torso.left_upper)):
+            edge = torso.medial + (max(half, 0.6 * torso.medial) - torso.medial) * upper
+            rows[i, 3 + side] = edge + (APEX_SHARE * width - edge) * apex
+
+        down = _unit(share)
+        profile = np.sqrt(_unit(1.15 * down + 0.05) * _unit(1.9 - 0.9 * down))
+        rows[i, 5] = torso.lung_depth * profile if down > 0 else 0.0
+        chest, belly = _unit((share + 0.1) / 0.55), _smooth((share - 0.75) / 0.45)
+        rows[i, 6] = torso.body_depth * (0.80 + 0.20 * chest * (2 - chest)) * (1 + torso.belly * belly)
+
+        flank = _wall(width, torso.full_height, max(y, 0.3 * height)) + torso.wall
+        flank += torso.flank * _unit((share - 0.8) / 0.5)
+        axilla = _smooth((0.40 - share) / 0.34)
+        rows[i, 7] = rows[i, 8] = flank + max(torso.shoulder - flank, 0.0) * axilla
+
+
+@njit(cache=True)
+def _trace_columns(torso: Torso, x_cm: np.ndarray, columns: np.ndarray) -> None:
+    size, base = torso.half_width / 13.8, _axis(torso, torso.height)
+    for j in range(x_cm.size):
+        for side in range(2):
+            columns[j, side] = _dome(torso, side, abs(x_cm[j] - base))
+        share = (abs(x_cm[j]) - torso.neck) / (1.30 * torso.half_width - torso.neck)
+        slope = -6.5 * size * _unit(1 - share) ** 2.2 + 7.0 * size * min(max(share - 0.8, 0.0), 2.0) ** 2
+        columns[j, 2] = torso.acromion + slope - 60 * size * min(max(-share, 0.0), 2.0)
+
+
+@njit(cache=True)
+def _place_in_lung(torso: Torso, side: int, points: np.ndarray, out: np.ndarray) -> None:
+    for k in range(len(points)):
+        y = points[k, 1] * (torso.full_height + 0.3 * torso.recess)
+        distance = max(points[k, 0], 0.0) * _wall(torso.half_width, torso.full_height, y)
+        floor = _dome(torso, side, distance) + 0.12 * torso.recess * (1 + points[k, 2])
+        # Not a hard floor: what comes near the dome bends before it and does not pile up on it.
+        if y > floor - 1:
+            y = floor - 1 / max(1 + y - (floor - 1), 1.0)
+        out[k, 0], out[k, 1], out[k, 2] = _axis(torso, y), distance, y
+
+
+@njit(cache=True)
+def _chest_walls(half_width: float, full_height: float, y_cm: np.ndarray, out: np.ndarray) -> None:
+    for k in range(y_cm.size):
+        out[k] = _wall(half_width, full_height, y_cm[k])
+
+
+@njit(cache=True)
+def _domes(torso: Torso, side: int, distance: np.ndarray, out: np.ndarray) -> None:
+    for k in range(distance.size):
+        out[k] = _dome(torso, side, distance[k])
+
+
+@njit(cache=True)
+def _axis(torso: Torso, y: float) -> float:
+    return torso.curvature * np.sin(np.pi * (1.15 * y / torso.height - 0.05)) + torso.spine
+
+
+@njit(cache=True)
+def _wall(half_width: float, full_height: float, y: float) -> float:
+    share = min(max(y / full_height, 0.0), 1.15)
+    rise = 1 - _unit(1 - share / 0.85) ** 1.9
+    return half_width * (APEX_SHARE + (1 - APEX_SHARE) * np.sqrt(rise) - 0.10 * _unit(share - 0.85))
+
+
+@njit(cache=True)
+def _dome(torso: Torso, side: int, distance: float) -> float:
+    offset = distance / torso.half_width - 0.46
+    outwards, inwards = min(max(offset / 0.54, 0.0), 1.2) ** 2.2, _unit(-offset / 0.46) ** 2
+    if side == 0:
+        return torso.right_top + torso.right_out * outwards + torso.right_in * inwards
+    return torso.left_top + torso.left_out * outwards + torso.left_in * inwards
+
+
+@njit(cache=True)
+def _unit(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
+
+
+@njit(cache=True)
+def _smooth(value: float) -> float:
+    share = _unit(value)
+    return share * share * (3 - 2 * share)

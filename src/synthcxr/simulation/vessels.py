@@ -7,7 +7,7 @@ from numba import njit
 
 from .kernels import project_ellipsoids, project_tubes
 from .scene import SIDES, Geometry
-from .thorax import COLLAPSE_REACH, chest_wall, costophrenic_height, dome_height, mediastinal_shift, midline
+from .thorax import COLLAPSE_REACH, mediastinal_shift, midline, place_in_lung
 
 
 NUM_LEAVES = (180, 100)  # of the arteries and of the veins of a lung
@@ -59,34 +59,25 @@ def _fitted_tree(geometry: Geometry, side: str, rng: np.random.Generator) -> tup
     """Points `(n, 2)`, radii and breaks `(n,)` of all vessels of one lung."""
     trees = [_standard_tree(root, leaves, rng) for root, leaves in zip(_ROOTS, NUM_LEAVES, strict=True)]
     points, radii, breaks = (np.concatenate(parts) for parts in zip(*trees, strict=True))
-    across, down, depth = (points / _UNIT_CM).T
-    y = down * (costophrenic_height(geometry) + 0.3 * geometry.recess_cm)
-    distance = np.maximum(across, 0) * chest_wall(geometry, y)
-    floor = dome_height(geometry, side, distance) + 0.12 * geometry.recess_cm * (1 + depth)
-    # Not a hard floor: vessels bend before the dome and do not pile up on it.
-    y = np.where(y > floor - 1, floor - 1 / np.maximum(1 + y - (floor - 1), 1), y)
-    sign = -1.0 if side == "right" else 1.0
+    points /= _UNIT_CM
+    places = place_in_lung(geometry, side, points)
     hx, hy = hilum(geometry, side)
-    near = np.exp(-((across * 13.8 / 3.4 - 1) ** 2) - ((y - hy) / 3) ** 2)
-    offset = hx - sign * 3.4 * geometry.half_width_cm / 13.8 - float(midline(geometry, hy))
-    x = midline(geometry, y) + sign * distance + near * offset
+    sign, size = -1.0 if side == "right" else 1.0, geometry.half_width_cm / 13.8
+    offset = hx - sign * 3.4 * size - midline(geometry, hy)
     scale = 1 - COLLAPSE_REACH * getattr(geometry, f"collapse_{side}")
-    fitted = np.column_stack([hx + scale * (x - hx), hy + scale * (y - hy)])
-    size = geometry.half_width_cm / 13.8
-    return fitted, radii * size * _gain(geometry, y, hy), breaks
+    gains = geometry.vessel_gain_upper * size, geometry.vessel_gain_lower * size, geometry.hilum_gain
+    fitted = np.empty((len(points), 2))
+    _fit_tree(points, places, sign, (hx, hy), offset, float(scale), geometry.lung_height_cm, gains, fitted, radii)
+    return fitted, radii, breaks
 
 
 def _standard_tree(
     root: np.ndarray, leaves: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points `(n, 3)`, radii and breaks `(n,)` of one tree in the lung of standard size."""
-    # Leaves are spread evenly over the lung: a rank-one lattice with a random shift.
-    lattice = (np.arange(leaves)[:, None] * _LATTICE + rng.random(3)) % 1.0
-    targets = np.column_stack(
-        [0.14 + 0.84 * lattice[:, 1] ** 0.75, 0.02 + 0.98 * lattice[:, 0] ** 0.9, 2 * lattice[:, 2] - 1]
-    )
+    targets = _spread_leaves(rng.random(3), leaves)
     jitter = rng.standard_normal((2 * leaves, 4))
-    return grow_tree(root, targets * _UNIT_CM, jitter, LEAF_RADIUS_CM, RADIUS_EXPONENT)
+    return grow_tree(root, targets, jitter, LEAF_RADIUS_CM, RADIUS_EXPONENT)
 
 
 def _hilar_tissue(
@@ -115,11 +106,41 @@ def _hilar_tissue(
     return np.maximum(squares, 0) * np.float32(0.8 / size)
 
 
-def _gain(geometry: Geometry, y: np.ndarray, hilum_y: float) -> np.ndarray:
-    below = 1 / (1 + np.exp(-(y - hilum_y) / (0.05 * geometry.lung_height_cm)))
-    near = np.exp(-(((y - hilum_y) / (0.12 * geometry.lung_height_cm)) ** 2))
-    gain = geometry.vessel_gain_upper * (1 - below) + geometry.vessel_gain_lower * below
-    return gain * (1 + (geometry.hilum_gain - 1) * near)
+@njit(cache=True)
+def _spread_leaves(shift: np.ndarray, leaves: int) -> np.ndarray:
+    """Leaves `(leaves, 3)` all over the standard lung: a rank-one lattice with a random shift."""
+    targets = np.empty((leaves, 3))
+    for k in range(leaves):
+        place = (k * _LATTICE + shift) % 1.0
+        targets[k, 0] = (0.14 + 0.84 * place[1] ** 0.75) * _UNIT_CM[0]
+        targets[k, 1] = (0.02 + 0.98 * place[0] ** 0.9) * _UNIT_CM[1]
+        targets[k, 2] = (2 * place[2] - 1) * _UNIT_CM[2]
+    return targets
+
+
+@njit(cache=True)
+def _fit_tree(
+    points: np.ndarray,
+    places: np.ndarray,
+    sign: float,
+    hilum_cm: tuple[float, float],
+    offset: float,
+    scale: float,
+    height: float,
+    gains: tuple[float, float, float],
+    fitted: np.ndarray,
+    radii: np.ndarray,
+) -> None:
+    """Begin the tree at the patient's hilum, shrink it with its lung, and scale its calibres by their level."""
+    hx, hy = hilum_cm
+    for k in range(len(points)):
+        axis, distance, y = places[k, 0], places[k, 1], places[k, 2]
+        near = np.exp(-((points[k, 0] * 13.8 / 3.4 - 1) ** 2) - ((y - hy) / 3) ** 2)
+        x = axis + sign * distance + near * offset
+        fitted[k, 0], fitted[k, 1] = hx + scale * (x - hx), hy + scale * (y - hy)
+        below = 1 / (1 + np.exp(-(y - hy) / (0.05 * height)))
+        central = np.exp(-(((y - hy) / (0.12 * height)) ** 2))
+        radii[k] *= (gains[0] * (1 - below) + gains[1] * below) * (1 + (gains[2] - 1) * central)
 
 
 @njit(cache=True)
@@ -179,12 +200,17 @@ def _split(
 ) -> int:
     """Set where a branch ends, and part its targets in two; returns the index of the second part."""
     number = last - first
-    centre = np.zeros(3)
+    centre, spreads = np.zeros(3), np.zeros(3)
     for k in range(first, last):
         for axis in range(3):
-            centre[axis] += targets[k, axis] / number
+            centre[axis] += targets[k, axis]
+    for axis in range(3):
+        centre[axis] /= number
+    for k in range(first, last):
+        for axis in range(3):
+            spreads[axis] += (targets[k, axis] - centre[axis]) ** 2
     step = centre - here
-    span = np.sqrt((step * step).sum())
+    span = np.sqrt(step[0] ** 2 + step[1] ** 2 + step[2] ** 2)
     # Stems fork early, which makes the tree radiate from its root; twigs go most of the way.
     reach = 0.62 - 0.50 * np.sqrt(number / total)
     for axis in range(3):
@@ -192,10 +218,7 @@ def _split(
     # Split across the direction of growth, along the widest remaining axis.
     widest, chosen = -1.0, 0
     for axis in range(3):
-        spread = 0.0
-        for k in range(first, last):
-            spread += (targets[k, axis] - centre[axis]) ** 2
-        spread *= 1.0 - 0.7 * (step[axis] / (span + 1e-9)) ** 2
+        spread = spreads[axis] * (1.0 - 0.7 * (step[axis] / (span + 1e-9)) ** 2)
         if spread > widest:
             widest, chosen = spread, axis
     cut = centre[chosen] + 0.25 * np.sqrt(widest / number) * jitter[3]
