@@ -67,6 +67,7 @@ def test_real_images_are_never_pooled_over_views():
     expected = stratified_auroc(has(dataset, "pneumothorax"), scores["pneumothorax"], dataset["view"][:])
     assert measured.estimate.value == pytest.approx(expected, abs=1e-12)
     assert "strata=view" in measured.protocol
+    assert measured.protocol.endswith("; images=real")
     assert "strata=none" in measure(scores, make_dataset(make_rows()))["auroc/pneumothorax"].protocol
 
 

@@ -84,7 +84,9 @@ def test_an_encoder_that_knows_everything_finds_all(dataset, perfect):
     for direction in ("image_to_report", "report_to_image"):
         assert [results[f"{direction}_recall_at_{k}"].value for k in (1, 5, 10)] == [1, 1, 1]
         assert results[f"{direction}_median_rank"].value == 1
-    assert "pool=120 distinct reports, 120 images" in results["image_to_report_recall_at_1"].protocol
+    protocol = results["image_to_report_recall_at_1"].protocol
+    assert protocol.startswith("pool=120 distinct reports, 120 images")
+    assert protocol.endswith("; images=simulated")
 
 
 def test_an_encoder_that_knows_nothing_gets_chance_within_its_interval():

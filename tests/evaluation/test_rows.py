@@ -8,6 +8,7 @@ from synthcxr.evaluation.rows import (
     brightness_quartiles,
     column_values,
     dataset_digest,
+    describe_images,
     patients,
     read_truth,
     single_origin,
@@ -53,6 +54,14 @@ def test_origins_are_not_mixed():
         single_origin(make_dataset(rows))
     assert single_origin(make_dataset(rows[:1])) == "simulated"
     assert single_origin(make_dataset(rows).remove_columns("origin")) is None
+
+
+def test_a_protocol_says_where_its_images_come_from():
+    rows = make_rows(3)
+    assert describe_images(make_dataset(rows)) == "; images=simulated"
+    rows[1]["origin"] = "real"
+    assert describe_images(make_dataset(rows)) == "; images=real and simulated"
+    assert describe_images(make_dataset(rows).remove_columns("origin")) == ""
 
 
 def test_a_missing_column_is_named():

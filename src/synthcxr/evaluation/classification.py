@@ -14,7 +14,15 @@ from ..ontology import ancestors
 from .bootstrap import Estimate, PatientResamples
 from .metrics import RankedClasses, class_areas, rank_classes, stratum_rows
 from .results import Measured
-from .rows import Truth, brightness_quartiles, column_values, patients, read_truth, single_origin
+from .rows import (
+    Truth,
+    brightness_quartiles,
+    column_values,
+    describe_images,
+    patients,
+    read_truth,
+    single_origin,
+)
 
 
 logger = logging.getLogger(__name__)
@@ -139,7 +147,7 @@ def measure_classification(
         return {name: np.mean(columns, axis=0) for name, columns in means.items() if columns} | values
 
     resamples = PatientResamples(patients(dataset), protocol.num_bootstrap, protocol.seed)
-    description = f"{score_protocol}; {protocol.describe()}"
+    description = f"{score_protocol}; {protocol.describe()}{describe_images(dataset)}"
     measured = []
     for metric, estimate in resamples.estimates(statistic, reflected=("auprc", "macro_auprc")).items():
         if metric.startswith("macro_"):

@@ -22,7 +22,7 @@ from .bootstrap import PatientResamples
 from .encoder import Embeddings, Encoder, as_embeddings
 from .metrics import median_rank, recall_at_k
 from .results import Measured, Result
-from .rows import column_values, dataset_digest, dataset_title, patients
+from .rows import column_values, dataset_digest, dataset_title, describe_images, patients
 
 
 logger = logging.getLogger(__name__)
@@ -104,6 +104,7 @@ def measure_retrieval(
         f"pool={len(reports)} distinct reports, {len(rows)} images; text={text_column}; score=cosine; "
         "ties=expected rank of the first relevant; bootstrap="
         + (f"{num_bootstrap} x patients that ask, percentile" if num_bootstrap else "none")
+        + describe_images(dataset)
     )
     directions = {
         "image_to_report": (image_ranks, asking, np.ones(len(rows), dtype=np.int64), len(reports)),

@@ -93,6 +93,14 @@ def single_origin(dataset: Dataset) -> str | None:
     return origins[0] if origins else None
 
 
+def describe_images(dataset: Dataset) -> str:
+    """The part of a result's `protocol` that says where its images come from; empty where no row says so."""
+    if "origin" not in dataset.column_names:
+        return ""
+    origins = sorted({str(origin or "not stated") for origin in column_values(dataset, "origin")})
+    return f"; images={' and '.join(origins)}"
+
+
 def brightness_quartiles(grey_levels: np.ndarray, groups: Sequence) -> np.ndarray:
     """
     Quartile of the mean grey level within each group (view): 0 for the darkest quarter to 3.

@@ -10,7 +10,7 @@ from datasets import Dataset
 from .bootstrap import PatientResamples
 from .classification import ClassificationProtocol, finding_tasks
 from .results import Measured
-from .rows import patients
+from .rows import describe_images, patients
 
 
 def measure_thresholds(
@@ -55,7 +55,7 @@ def measure_thresholds(
             for name, (rows, labels, positive, metric) in decided.items()
         }
 
-    description = f"{score_protocol}; {protocol.describe()}; threshold=best on validation"
+    description = f"{score_protocol}; {protocol.describe()}{describe_images(dataset)}; threshold=best on validation"
     estimates = PatientResamples(patients(dataset), protocol.num_bootstrap, protocol.seed).estimates(statistic)
     return [Measured(name, estimate, len(decided[name][0]), description) for name, estimate in estimates.items()]
 
