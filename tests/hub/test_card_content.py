@@ -1,27 +1,77 @@
 """Plain rows for the templates."""
 
-from tiny_artefacts import tiny_results
-
-from synthcxr.hub.card_content import composition, model_index_entries, result_groups, training_content
+from synthcxr.evaluation.results import Result
+from synthcxr.hub.card_content import composition, model_index_entries, results_content
 from synthcxr.hub.dataset_statistics import describe_dataset
 
 
-def test_results_of_one_protocol_share_a_table():
-    first, second = result_groups(tiny_results())
-    assert [row["metric"] for row in first["overall"]] == ["macro auroc"]
-    assert first["columns"] == ["auroc"]
-    assert first["subjects"] == [
-        {"name": "pleural effusion", "numbers": ["0.900 (0.880 to 0.930)"], "num_samples": 500}
+def result(metric, value=0.8, *, strata="view", negatives="all", mean_of="", task="zero_shot_classification", **other):
+    protocol = f"prompts=name; strata={strata}; negatives={negatives}; images=real" + mean_of
+    given = {"task": task, "dataset": "nih", "dataset_revision": "rows-1", "num_samples": 400, "seed": 0}
+    given |= {"metric": metric, "value": value, "ci_low": 0.7, "ci_high": 0.9, "protocol": protocol}
+    return Result(**given | other)
+
+
+MATCHED = "view x quartile of mean grey level within it"
+MEASURED = [
+    result("macro_auroc", mean_of="; mean of edema, mass"),
+    result("auroc/edema"),
+    result("auroc/lung_opacity"),
+    result("macro_auroc", strata=MATCHED, mean_of="; mean of edema"),
+    result("auroc/edema", 0.6, strata=MATCHED, num_samples=390),
+    result("macro_auroc", 0.9, negatives="no_finding"),
+    result("auroc/edema", 0.9, negatives="no_finding"),
+]
+
+
+def test_a_dataset_is_summed_up_in_one_table():
+    (section,) = results_content(MEASURED)["sections"]
+    assert (section["dataset"], section["revision"], section["origin"]) == ("nih", "rows-1", "real")
+    assert [(row["metric"], row["comparison"], row["chance"]) for row in section["summary"]] == [
+        ("macro AUROC", "within view", "0.5"),
+        ("macro AUROC", "within view and brightness", "0.5"),
+        ("macro AUROC", "within view, against no finding only", "0.5"),
     ]
-    assert second["subjects"][0]["numbers"] == ["0.310"]
 
 
-def test_every_number_keeps_its_protocol_in_the_model_index():
-    entries = model_index_entries(tiny_results())
-    assert [entry.metric_type for entry in entries] == ["macro_auroc", "auroc", "recall_at_10"]
-    assert all(entry.metric_args["protocol"] for entry in entries)
-    assert (entries[0].metric_args["ci_low"], entries[0].metric_args["ci_high"]) == (0.81, 0.87)
-    assert "ci_low" not in entries[2].metric_args
+def test_details_are_of_the_leading_way_in_all_its_strata():
+    content = results_content(MEASURED)
+    (table,) = content["sections"][0]["details"]
+    assert table["columns"] == ["AUROC, within view", "AUROC, within view and brightness"]
+    edema, opacity = table["rows"]
+    assert edema["numbers"] == ["0.800 (0.700 to 0.900)", "0.600 (0.700 to 0.900)"]
+    assert opacity["numbers"] == ["0.800 (0.700 to 0.900)", None]
+    assert [row["outside"] for row in table["rows"]] == [False, True]
+    assert content["protocols"] == [f"prompts=name; strata={s}; negatives=all; images=real" for s in ("view", MATCHED)]
+
+
+def test_chance_stands_beside_its_number_and_ranks_have_one_decimal():
+    retrieval = {"task": "image_report_retrieval", "ci_low": None, "ci_high": None}
+    results = [
+        result("image_to_report_median_rank", 24.0, **retrieval),
+        result("image_to_report_median_rank/chance", 250.5, **retrieval),
+        result("report_to_image_median_rank", 30.0, **retrieval),
+    ]
+    (section,) = results_content(results)["sections"]
+    (row,) = section["summary"]
+    assert (row["metric"], row["value"], row["chance"]) == ("image to report median rank", "24.0", "250.5")
+    assert section["details"] == []
+
+
+def test_datasets_of_the_same_name_and_other_rows_are_kept_apart():
+    sections = results_content([*MEASURED, result("macro_auroc", dataset_revision="rows-2")])["sections"]
+    assert [section["revision"] for section in sections] == ["rows-1", "rows-2"]
+
+
+def test_the_model_index_holds_the_main_metrics_with_their_protocols():
+    entries = model_index_entries(MEASURED)
+    assert [(entry.dataset_type, entry.metric_name) for entry in entries] == [
+        ("nih", "macro AUROC, within view"),
+        ("nih", "macro AUROC, within view and brightness"),
+    ]
+    arguments = entries[0].metric_args
+    assert arguments["protocol"] == "prompts=name; strata=view; negatives=all; images=real; mean of 2 findings"
+    assert (arguments["ci_low"], arguments["ci_high"]) == (0.7, 0.9)
 
 
 def test_simulated_rows_are_the_simulations_and_others_say_nothing_unless_told(dataset_folder):
@@ -29,35 +79,3 @@ def test_simulated_rows_are_the_simulations_and_others_say_nothing_unless_told(d
     assert "simulation, Apache-2.0" in composition(splits)["sources"][0]["license"]
     told = composition(splits, licenses={"balanced@1": "CC BY 4.0"})
     assert told["sources"][0]["license"] == "CC BY 4.0"
-
-
-def test_folders_of_the_machine_are_named_without_their_path():
-    record = {
-        "request": {"dataset": ["/home/someone/secret/pairs", "org/pairs"], "training": {"output_dir": "/home/x"}}
-    }
-    content = training_content(record)
-    assert ("trained on", "pairs, org/pairs") in content["training_facts"]
-    assert "/home" not in str(content)
-
-
-def test_only_changed_or_usual_arguments_are_shown():
-    settings = {"learning_rate": 1e-3, "seed": 42, "adam_beta1": 0.9, "adam_beta2": 0.95, "run_name": "mine"}
-    arguments = dict(training_content({"request": {"training": settings}})["arguments"])
-    assert arguments == {"learning_rate": 1e-3, "seed": 42, "adam_beta2": 0.95}
-
-
-def test_an_absent_record_gives_no_rows():
-    assert training_content({}) == {"training_facts": [], "arguments": []}
-
-
-def test_timings_and_bundles_of_settings_are_left_out():
-    metrics = {"train_loss": 1.23456, "train_runtime": 9.0, "eval_samples_per_second": 3.0, "eval_macro_auroc": 0.8}
-    request = {"shuffle_pairs": False, "model_type": "convirt", "training": {"accelerator_config": {"x": None}}}
-    content = training_content({"request": request, "metrics": metrics})
-    assert content["training_facts"] == [("train loss", "1.235"), ("validation: macro auroc", "0.8")]
-    assert content["arguments"] == [("model_type", "convirt")]
-
-
-def test_a_control_with_shuffled_pairs_says_so():
-    facts = dict(training_content({"request": {"shuffle_pairs": True}})["training_facts"])
-    assert facts == {"pairs shuffled (a control that must end at chance)": "yes"}

@@ -1,11 +1,17 @@
-"""Which files of a checkpoint travel, and what keeps it at home."""
+"""Which files of a checkpoint travel, what keeps it at home, and what is said of its training."""
 
 import json
 import shutil
 
 import pytest
 
-from synthcxr.hub.checkpoints import checkpoint_files, count_parameters, read_config, read_record
+from synthcxr.hub.checkpoints import (
+    checkpoint_files,
+    count_parameters,
+    read_config,
+    read_record,
+    training_content,
+)
 from synthcxr.models import ConvirtModel
 
 
@@ -77,3 +83,35 @@ def test_a_broken_configuration_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="config.json is not JSON"):
         read_config(tmp_path)
+
+
+def test_folders_of_the_machine_are_named_without_their_path():
+    record = {
+        "request": {"dataset": ["/home/someone/secret/pairs", "org/pairs"], "training": {"output_dir": "/home/x"}}
+    }
+    content = training_content(record)
+    assert ("trained on", "pairs, org/pairs") in content["training_facts"]
+    assert "/home" not in str(content)
+
+
+def test_only_changed_or_usual_arguments_are_shown():
+    settings = {"learning_rate": 1e-3, "seed": 42, "adam_beta1": 0.9, "adam_beta2": 0.95, "run_name": "mine"}
+    arguments = dict(training_content({"request": {"training": settings}})["arguments"])
+    assert arguments == {"learning_rate": 1e-3, "seed": 42, "adam_beta2": 0.95}
+
+
+def test_an_absent_record_gives_no_rows():
+    assert training_content({}) == {"training_facts": [], "arguments": []}
+
+
+def test_timings_and_bundles_of_settings_are_left_out():
+    metrics = {"train_loss": 1.23456, "train_runtime": 9.0, "eval_samples_per_second": 3.0, "eval_macro_auroc": 0.8}
+    request = {"shuffle_pairs": False, "model_type": "convirt", "training": {"accelerator_config": {"x": None}}}
+    content = training_content({"request": request, "metrics": metrics})
+    assert content["training_facts"] == [("train loss", "1.235"), ("validation: macro auroc", "0.8")]
+    assert content["arguments"] == [("model_type", "convirt")]
+
+
+def test_a_control_with_shuffled_pairs_says_so():
+    facts = dict(training_content({"request": {"shuffle_pairs": True}})["training_facts"])
+    assert facts == {"pairs shuffled (a control that must end at chance)": "yes"}

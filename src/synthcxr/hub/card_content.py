@@ -1,12 +1,10 @@
-"""What the card templates show: results, counts and settings as plain rows."""
+"""What the card templates show of results and datasets, as plain rows."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult
@@ -19,28 +17,44 @@ from .dataset_statistics import SplitStatistics
 Content = dict[str, Any]
 
 _TASK_TYPES = {"zero_shot_classification": "zero-shot-image-classification"}
+_NOT_INDEXED = ("image_to_report_recall_at_1", "image_to_report_recall_at_5")
+_MEAN_OF = "; mean of "
+_ACRONYMS = {"auroc", "auprc"}
 _MAX_SOURCES = 12
 _SIMULATION = f"synthcxr {version('synthcxr')} simulation, Apache-2.0"
-_USUAL_ARGUMENTS = (
-    *("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps"),
-    *("weight_decay", "warmup_steps", "lr_scheduler_type", "optim", "bf16", "seed"),
-)
-_TIMINGS = ("_runtime", "_per_second", "epoch", "total_flos")
-# Where a run wrote and how it was watched says nothing about the model, and may name the machine.
-_HOST_ARGUMENTS = ("output_dir", "logging_dir", "run_name", "hub_token", "hub_model_id", "push_to_hub_token")
 
 
-def result_groups(results: Sequence[Result]) -> list[Content]:
-    """Results that share task, dataset, revision and protocol, in order of appearance: a table by subject each."""
-    groups: dict[tuple[str, ...], list[Result]] = {}
+def results_content(results: Sequence[Result]) -> Content:
+    """
+    Results by dataset, in order of appearance: what is said of each at a glance, its details, and all protocols.
+
+    A dataset may be measured in many ways. The first one of a task (its prompts and negatives, in all its strata)
+    leads: the details are of that one; of the others only the main metrics are shown. `results.json` has them all, and
+    the way back from reports to images.
+
+    Args:
+        results (`Sequence[Result]`): In the order of `results.json`.
+    """
+    sections: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        key = (result.task, result.dataset, result.dataset_revision or "", result.protocol)
-        groups.setdefault(key, []).append(result)
-    return [_result_group(group) for group in groups.values()]
+        sections.setdefault((result.dataset, result.dataset_revision or ""), []).append(result)
+    leading = _leading_ways(results)
+    led = [result for result in results if _is_main(result) and _way(result) == leading[_place(result)]]
+    protocols = [result.protocol.partition(_MEAN_OF)[0] for result in led]
+    return {
+        "sections": [_result_section(group) for group in sections.values()],
+        "protocols": list(dict.fromkeys(protocols)),
+    }
 
 
 def model_index_entries(results: Sequence[Result]) -> list[EvalResult]:
-    """The results as entries of a card's `model-index`; the protocol and the interval go with every number."""
+    """
+    The main metrics as entries of a card's `model-index`; the protocol and the interval go with every number.
+
+    Details by finding, chance, the smaller cut-offs of recall, the way back from reports to images and all but the
+    leading way to measure a dataset are left to `results.json`.
+    """
+    leading = _leading_ways(results)
     return [
         EvalResult(
             task_type=_TASK_TYPES.get(result.task, result.task.replace("_", "-")),
@@ -49,11 +63,12 @@ def model_index_entries(results: Sequence[Result]) -> list[EvalResult]:
             dataset_name=_words(result.dataset),
             dataset_revision=result.dataset_revision,
             metric_type=result.metric_name,
-            metric_name=_metric(result),
+            metric_name=", ".join(filter(None, (_metric(result), _comparison(result)))),
             metric_value=round(result.value, 4),
             metric_args=_metric_arguments(result),
         )
         for result in results
+        if _is_main(result) and result.metric not in _NOT_INDEXED and _way(result) == leading[_place(result)]
     ]
 
 
@@ -126,81 +141,128 @@ def dataset_content(splits: Mapping[str, SplitStatistics], *, licenses: Mapping[
     }
 
 
-def training_content(record: Mapping[str, Any]) -> Content:
-    """The record of a pre-training run as facts and settings; folders are named without their path."""
-    request = dict(record.get("request") or {})
-    settings = dict(request.pop("training", None) or {})
-    environment = dict(record.get("environment") or {})
-    facts = {
-        "trained on": ", ".join(_folder_name(name) for name in request.pop("dataset", None) or ()),
-        "dataset revision": request.pop("dataset_revision", None),
-        "first and last pair": " to ".join(
-            filter(None, (request.pop("first_pair", ""), request.pop("last_pair", "")))
-        ),
-        "pairs": _count(record.get("num_pairs") or request.pop("num_pairs", None)),
-        "pairs shuffled (a control that must end at chance)": "yes" if request.get("shuffle_pairs") else None,
-        "started from": _folder_name(request.pop("model_name_or_path", None) or "") or None,
-        "seed": settings.get("seed"),
-        "wall time": _duration(record.get("runtime_seconds")),
-        "pairs per second": record.get("pairs_per_second"),
-        "hardware": environment.pop("device", None),
-        "versions": ", ".join(f"{name} {number}" for name, number in environment.items()) or None,
-    }
-    for name, value in (record.get("metrics") or {}).items():
-        if not name.endswith(_TIMINGS):
-            facts[_words(name.replace("eval_", "validation: "))] = _number(value)
-    chosen = {name: value for name, value in request.items() if _is_setting(value) and name != "num_pairs"}
+def _result_section(group: Sequence[Result]) -> Content:
+    leading = _leading_ways(group)
+    led = [result for result in group if _way(result) == leading[_place(result)]]
+    chance = {(result.metric_name, result.protocol): result.value for result in group if result.subject == "chance"}
+    parts = [part for result in group for part in result.protocol.split("; ")]
+    origin = next((part.removeprefix("images=") for part in parts if part.startswith("images=")), None)
     return {
-        "training_facts": [(name, value) for name, value in facts.items() if value not in (None, "")],
-        "arguments": sorted((chosen | _changed_settings(settings)).items()),
-    }
-
-
-def _result_group(group: Sequence[Result]) -> Content:
-    columns = list(dict.fromkeys(result.metric_name for result in group if result.subject))
-    subjects: dict[str, dict[str, Result]] = {}
-    for result in group:
-        if result.subject:
-            subjects.setdefault(result.subject, {})[result.metric_name] = result
-    first = group[0]
-    return {
-        "task": _words(first.task),
-        "dataset": first.dataset,
-        "revision": first.dataset_revision,
-        "protocol": first.protocol,
-        "seeds": ", ".join(str(seed) for seed in sorted({result.seed for result in group})),
-        "overall": [
-            {"metric": _words(result.metric_name), "value": _interval(result), "num_samples": result.num_samples}
-            for result in group
-            if not result.subject
-        ],
-        "columns": [_words(name) for name in columns],
-        "subjects": [
+        "dataset": group[0].dataset,
+        "revision": group[0].dataset_revision,
+        "origin": origin,
+        "summary": [
             {
-                "name": _words(name),
+                "metric": _metric(result),
+                "comparison": _comparison(result),
+                "value": _interval(result),
+                "chance": _chance(result, chance),
+                "num_samples": result.num_samples,
+            }
+            for result in group
+            if _is_main(result)
+        ],
+        "details": [
+            _details([result for result in led if result.task == task])
+            for task in dict.fromkeys(result.task for result in led if result.subject not in ("", "chance"))
+        ],
+    }
+
+
+def _details(results: Sequence[Result]) -> Content:
+    """A table with a row for each subject; the columns are the metrics, within each kind of strata."""
+    columns: dict[tuple[str, str], str] = {}
+    subjects: dict[str, dict[tuple[str, str], Result]] = {}
+    for result in results:
+        if result.subject and result.subject != "chance":
+            column = (result.metric_name, _comparison(result))
+            columns[column] = ", ".join(filter(None, (_metric(result), column[1])))
+            subjects.setdefault(result.subject, {})[column] = result
+    lists = [result.protocol.partition(_MEAN_OF)[2] for result in results if not result.subject]
+    averaged = set(next(filter(None, lists), "").split(", ")) & set(subjects)
+    return {
+        "task": _words(results[0].task),
+        "columns": list(columns.values()),
+        "rows": [
+            {
+                "subject": _words(name),
+                "outside": bool(averaged) and name not in averaged,
                 "numbers": [_interval(found[column]) if column in found else None for column in columns],
-                "num_samples": max(result.num_samples for result in found.values()),
+                "num_samples": next(iter(found.values())).num_samples,
             }
             for name, found in subjects.items()
         ],
+        "any_outside": bool(averaged) and len(averaged) < len(subjects),
     }
+
+
+def _is_main(result: Result) -> bool:
+    return not result.subject and not result.metric.startswith("report_to_image_")
+
+
+def _place(result: Result) -> tuple[str, str, str]:
+    return result.task, result.dataset, result.dataset_revision or ""
+
+
+def _way(result: Result) -> tuple[str, ...]:
+    """What of the protocol differs from the plain one, whatever the strata."""
+    return tuple(part for part in result.variant.split(", ") if part and not part.startswith("strata="))
+
+
+def _leading_ways(results: Sequence[Result]) -> dict[tuple[str, str, str], tuple[str, ...]]:
+    """Per task and dataset the way that was measured first: against all negatives, with the first prompt set."""
+    leading: dict[tuple[str, str, str], tuple[str, ...]] = {}
+    for result in results:
+        leading.setdefault(_place(result), _way(result))
+    return leading
+
+
+def _comparison(result: Result) -> str:
+    """Which images stand against which, in words; empty for all against all."""
+    words = []
+    for part in filter(None, result.variant.split(", ")):
+        name, _, value = part.partition("=")
+        if name == "strata":
+            column, _, matched = value.partition(" x ")
+            words.append(f"within {column}" + (" and brightness" if matched else ""))
+        elif name == "negatives":
+            words.append(f"against {_words(value)} only")
+        else:
+            words.append(f"{name}: {value}")
+    return ", ".join(words)
+
+
+def _chance(result: Result, chance: Mapping[tuple[str, str], float]) -> str | None:
+    if result.metric_name.endswith("auroc"):
+        return "0.5"  # by definition
+    value = chance.get((result.metric_name, result.protocol))
+    return None if value is None else format(value, _digits(result))
 
 
 def _interval(result: Result) -> str:
     """The number, and its 95 % interval in brackets."""
-    digits = ".3f" if abs(result.value) < 100 else ",.1f"
+    digits = _digits(result)
     number = format(result.value, digits)
     if result.ci_low is None:
         return number
     return f"{number} ({result.ci_low:{digits}} to {result.ci_high:{digits}})"
 
 
+def _digits(result: Result) -> str:
+    return ",.1f" if result.metric_name.endswith("rank") or abs(result.value) >= 100 else ".3f"
+
+
 def _metric(result: Result) -> str:
-    return f"{_words(result.metric_name)}, {_words(result.subject)}" if result.subject else _words(result.metric_name)
+    """A metric as the field writes it: macro AUROC, image to report R@10."""
+    name = _words(result.metric_name).replace("recall at ", "R@")
+    return " ".join(word.upper() if word in _ACRONYMS else word for word in name.split())
 
 
 def _metric_arguments(result: Result) -> Content:
-    arguments: Content = {"protocol": result.protocol, "num_samples": result.num_samples, "seed": result.seed}
+    protocol, mean_of, findings = result.protocol.partition(_MEAN_OF)
+    if mean_of:
+        protocol += f"{mean_of}{len(findings.split(', '))} findings"  # results.json names them
+    arguments: Content = {"protocol": protocol, "num_samples": result.num_samples, "seed": result.seed}
     if result.ci_low is not None:
         arguments |= {"ci_low": round(result.ci_low, 4), "ci_high": round(result.ci_high, 4)}
     return arguments
@@ -276,48 +338,5 @@ def _quality_scores(splits: Mapping[str, SplitStatistics]) -> list[Content]:
     ]
 
 
-def _changed_settings(settings: Mapping[str, Any]) -> Content:
-    """Training arguments that differ from the stock ones, and those that everybody asks for."""
-    from transformers import TrainingArguments  # takes seconds to import; most cards have no training to show
-
-    stock = {
-        item.name: item.default if item.default is not MISSING else None
-        for item in fields(TrainingArguments)
-        if item.default_factory is MISSING
-    }
-    return {
-        name: value
-        for name, value in settings.items()
-        if name not in _HOST_ARGUMENTS
-        and (name in _USUAL_ARGUMENTS or _is_setting(value) or stock.get(name) is True)
-        and (name in _USUAL_ARGUMENTS or (name in stock and value != stock[name]))
-        and value is not None
-    }
-
-
-def _is_setting(value: Any) -> bool:
-    """Whether a value is worth a line: not absent, off or a bundle of further settings."""
-    return value is not None and value is not False and value != "" and not isinstance(value, dict | list)
-
-
 def _words(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _folder_name(name: str) -> str:
-    """A Hub id as it is; a folder by its own name, since its path names somebody's machine."""
-    return name if name.count("/") == 1 and not Path(name).is_absolute() and name[0] != "." else Path(name).name
-
-
-def _count(value: int | None) -> str | None:
-    return None if value is None else f"{value:,}"
-
-
-def _number(value: Any) -> Any:
-    return f"{value:.4g}" if isinstance(value, float) else value
-
-
-def _duration(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -17,8 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..data.whole_files import write_text
 from ..evaluation.results import Result, read_results
-from .card_content import composition, dataset_content, model_index_entries, result_groups, training_content
-from .checkpoints import count_parameters, read_config, read_record
+from .card_content import composition, dataset_content, model_index_entries, results_content
+from .checkpoints import count_parameters, read_config, read_record, training_content
 from .citations import citations, method_name
 from .dataset_statistics import dataset_shards, describe_dataset, read_features
 
@@ -65,19 +65,21 @@ def render_model_card(
     title = f"{method} for chest radiographs" if repo_id == PLACEHOLDER else repo_id.split("/")[-1]
     results = _stored_results(path) if results is None else results
     training = read_record(path) if training is None else training
-    datasets = _local_datasets(training) if datasets is None else datasets
+    trained_on = {name: _local_folder(name, Path(path)) for name in _dataset_names(training)}
+    datasets = [folder for folder in trained_on.values() if folder] if datasets is None else datasets
     compositions = [composition(describe_dataset(folder), name=Path(folder).name) for folder in datasets]
     origins = _origins(compositions)
+    index = model_index_entries(results)
     data = ModelCardData(
         language="en",
         license=license,
         library_name="transformers",
         pipeline_tag="zero-shot-image-classification",
         tags=["medical", "radiology", "chest-x-ray", "vision-language", config.get("model_type", "unknown"), *origins],
-        datasets=_hub_datasets(training),
-        metrics=sorted({result.metric_name for result in results}) or None,
+        datasets=[name for name, folder in trained_on.items() if _is_hub_id(name) and folder is None] or None,
+        metrics=sorted({entry.metric_type for entry in index}) or None,
         model_name=title,
-        eval_results=model_index_entries(results) or None,
+        eval_results=index or None,
     )
     body = _render(
         "model_card.md.j2",
@@ -86,7 +88,7 @@ def render_model_card(
         method=method,
         model_facts=_model_facts(path, config, license),
         compositions=compositions,
-        result_groups=result_groups(results),
+        results=results_content(results) if results else None,
         figures=_figures(path),
         citations=citations(config.get("model_type")),
         **training_content(training),
@@ -138,7 +140,7 @@ def render_dataset_card(
         columns=[(name, _type_name(feature)) for name, feature in features.items()],
         has_objects="objects" in features,
         example_report=_example_report(shard, features) if content["simulated_only"] else None,
-        result_groups=result_groups(results),
+        results=results_content(results) if results else None,
         citations=citations(),
         **content,
     )
@@ -232,14 +234,14 @@ def _origins(compositions: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(found - {"not stated"})
 
 
-def _hub_datasets(training: Mapping[str, Any]) -> list[str] | None:
-    """Training sets that have a Hub id; local folders cannot be linked to."""
-    names = _dataset_names(training)
-    return [name for name in names if re.fullmatch(r"[\w-]+/[\w.-]+", name) and not Path(name).exists()] or None
+def _local_folder(name: str, checkpoint: Path) -> Path | None:
+    """The folder of a training set; a relative name is looked for here, then from the folders above the checkpoint."""
+    places = [Path(), *checkpoint.resolve().parents]
+    return next((place / name for place in places if (place / name / "data").is_dir()), None)
 
 
-def _local_datasets(training: Mapping[str, Any]) -> list[str]:
-    return [name for name in _dataset_names(training) if Path(name).is_dir()]
+def _is_hub_id(name: str) -> bool:
+    return re.fullmatch(r"[\w-]+/[\w.-]+", name) is not None
 
 
 def _dataset_names(training: Mapping[str, Any]) -> list[str]:

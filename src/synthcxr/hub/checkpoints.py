@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,13 @@ _PUBLISHED = (
     *("figures/*.png", "examples/*.png"),
 )
 _NEEDED = ("config.json", "tokenizer_config.json")
+_USUAL_ARGUMENTS = (
+    *("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps"),
+    *("weight_decay", "warmup_steps", "lr_scheduler_type", "optim", "bf16", "seed"),
+)
+_TIMINGS = ("_runtime", "_per_second", "epoch", "total_flos")
+# Where a run wrote and how it was watched says nothing about the model, and may name the machine.
+_HOST_ARGUMENTS = ("output_dir", "logging_dir", "run_name", "hub_token", "hub_model_id", "push_to_hub_token")
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -40,6 +49,36 @@ def read_record(path: str | Path) -> dict[str, Any]:
     """The record that pre-training left in a checkpoint folder (`pretraining.json`); empty when there is none."""
     file = Path(path) / RECORD_NAME
     return _read_json(file) if file.exists() else {}
+
+
+def training_content(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a pre-training run as facts and settings; folders are named without their path."""
+    request = dict(record.get("request") or {})
+    settings = dict(request.pop("training", None) or {})
+    environment = dict(record.get("environment") or {})
+    facts = {
+        "trained on": ", ".join(_folder_name(name) for name in request.pop("dataset", None) or ()),
+        "dataset revision": request.pop("dataset_revision", None),
+        "first and last pair": " to ".join(
+            filter(None, (request.pop("first_pair", ""), request.pop("last_pair", "")))
+        ),
+        "pairs": _number(record.get("num_pairs") or request.pop("num_pairs", None)),
+        "pairs shuffled (a control that must end at chance)": "yes" if request.get("shuffle_pairs") else None,
+        "started from": _folder_name(request.pop("model_name_or_path", None) or "") or None,
+        "seed": settings.get("seed"),
+        "wall time": _duration(record.get("runtime_seconds")),
+        "pairs per second": record.get("pairs_per_second"),
+        "hardware": environment.pop("device", None),
+        "versions": ", ".join(f"{name} {number}" for name, number in environment.items()) or None,
+    }
+    for name, value in (record.get("metrics") or {}).items():
+        if not name.endswith(_TIMINGS) and "report_to_image" not in name:
+            facts[name.replace("eval_", "validation: ").replace("_", " ")] = _number(value)
+    chosen = {name: value for name, value in request.items() if _is_setting(value) and name != "num_pairs"}
+    return {
+        "training_facts": [(name, value) for name, value in facts.items() if value not in (None, "")],
+        "arguments": sorted((chosen | _changed_settings(settings)).items()),
+    }
 
 
 def count_parameters(path: str | Path) -> int:
@@ -144,3 +183,45 @@ def _auto_map_references(config: dict[str, Any]) -> list[str]:
 def _siblings(file: Path) -> list[str]:
     nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
     return [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module]
+
+
+def _changed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Training arguments that differ from the stock ones, and those that everybody asks for."""
+    from transformers import TrainingArguments  # takes seconds to import; most cards have no training to show
+
+    stock = {
+        item.name: item.default if item.default is not MISSING else None
+        for item in fields(TrainingArguments)
+        if item.default_factory is MISSING
+    }
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in _HOST_ARGUMENTS
+        and (name in _USUAL_ARGUMENTS or _is_setting(value) or stock.get(name) is True)
+        and (name in _USUAL_ARGUMENTS or (name in stock and value != stock[name]))
+        and value is not None
+    }
+
+
+def _is_setting(value: Any) -> bool:
+    """Whether a value is worth a line: not absent, off or a bundle of further settings."""
+    return value is not None and value is not False and value != "" and not isinstance(value, dict | list)
+
+
+def _folder_name(name: str) -> str:
+    """A Hub id as it is; a folder by its own name, since its path names somebody's machine."""
+    return name if name.count("/") == 1 and not Path(name).is_absolute() and name[0] != "." else Path(name).name
+
+
+def _number(value: Any) -> Any:
+    """A count with its thousands apart, a measure with four digits, anything else as it is."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def _duration(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
