@@ -108,6 +108,80 @@ def shrink_lung(
 
 
 @njit(cache=True)
+def lengths_above(squares: np.ndarray, y_cm: np.ndarray, floor: np.ndarray, out: np.ndarray) -> None:
+    """
+    Turn squared path lengths into lengths, and cut them off below a dome.
+
+    Args:
+        squares (`np.ndarray` of shape `(height, width)`, float32): What `project_ellipsoids` gives.
+        y_cm (`np.ndarray` of shape `(height,)`): Rows.
+        floor (`np.ndarray` of shape `(width,)`): y of the dome; the cut is a centimetre wide.
+        out (`np.ndarray` of shape `(height, width)`, float32): Filled with cm.
+    """
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            share = min(max(1.4 - (y_cm[i] - floor[j]), 0.0), 1.0)
+            out[i, j] = np.sqrt(max(squares[i, j], np.float32(0.0))) * np.float32(share)
+
+
+@njit(cache=True)
+def settle_lung(
+    y_cm: np.ndarray,
+    dome: np.ndarray,
+    core: np.ndarray,
+    contrast: float,
+    cavity: np.ndarray,
+    lung: np.ndarray,
+    blood: np.ndarray,
+    aerated: np.ndarray,
+    masks: np.ndarray,
+) -> None:
+    """
+    Share a pleural cavity out among heart, lung and free air.
+
+    Args:
+        y_cm, dome (`np.ndarray` of shape `(height,)` and `(width,)`): Rows, and y of the dome per column.
+        core (`np.ndarray` of shape `(height, width)`): Length of the ray in heart and great vessels.
+        contrast (`float`): Attenuation of blood above that of lung, per cm.
+        cavity (`np.ndarray`): Length in the cavity; what the core takes is taken off.
+        lung (`np.ndarray`): Length in the lung, before that; `cavity` itself unless it has collapsed.
+        blood (`np.ndarray`): Length in vessels; replaced by what they add to the line integral.
+        aerated (`np.ndarray`): Filled with the length in aerated lung.
+        masks (`np.ndarray` of shape `(3, height, width)`, bool): Filled: the cavity, lung seen as such, free air.
+    """
+    factor = np.float32(contrast)
+    for i in range(cavity.shape[0]):
+        for j in range(cavity.shape[1]):
+            whole, inside, middle = cavity[i, j], lung[i, j], core[i, j]
+            air = max(inside - middle, np.float32(0.0))
+            aerated[i, j] = air
+            blood[i, j] = min(blood[i, j], np.float32(0.7) * air) * factor
+            cavity[i, j] = max(whole - middle, np.float32(0.0))
+            extent = whole > 0.2
+            masks[0, i, j] = extent
+            masks[1, i, j] = extent and y_cm[i] < dome[j] and middle < np.float32(0.5) * whole
+            masks[2, i, j] = extent and inside < 0.2
+
+
+@njit(cache=True)
+def fill_lung(
+    attenuation: np.ndarray,
+    aerated: np.ndarray,
+    texture: np.ndarray,
+    cavity: np.ndarray,
+    vessels: np.ndarray,
+    mu_lung: float,
+    mu_soft: float,
+) -> None:
+    """Replace the soft tissue of a cavity, in place, by lung of this texture and by its vessels."""
+    lung, soft = np.float32(mu_lung), np.float32(mu_soft)
+    for i in range(attenuation.shape[0]):
+        for j in range(attenuation.shape[1]):
+            inside = aerated[i, j] * texture[i, j] * lung - soft * cavity[i, j]
+            attenuation[i, j] += inside + vessels[i, j]
+
+
+@njit(cache=True)
 def project_ellipsoids(
     x_cm: np.ndarray, y_cm: np.ndarray, solids: np.ndarray, softness: float, squares: np.ndarray
 ) -> None:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from ..ontology import StudySpec
-from .kernels import fill_polygon, project_ellipsoids, project_spine, project_trunk, project_tubes, shrink_lung
+from .kernels import (
+    fill_lung,
+    fill_polygon,
+    lengths_above,
+    project_ellipsoids,
+    project_spine,
+    project_trunk,
+    project_tubes,
+    settle_lung,
+    shrink_lung,
+)
 from .mediastinum import airways, descending_aorta, great_vessel_solids, heart_solids, landmarks, stomach_solids
 from .parenchyma import lung_texture
 from .scene import SIDES, Bone, Geometry, Scene
@@ -141,13 +151,12 @@ def _project_core(scene: Scene, outline: Outline) -> np.ndarray:
     project_ellipsoids(scene.x_cm, scene.y_cm, scene.solids["heart"], OUTLINE_SOFTNESS, squares)
     # The heart lies flat on the diaphragm: what an ellipsoid would have below the dome is cut off.
     dome = np.where(scene.x_cm < scene.landmarks["heart"][0] - 3.0, outline.columns[:, 0], outline.columns[:, 1])
-    above = np.clip(1.4 - (scene.y_cm[:, None] - dome[None, :]), 0, 1).astype(np.float32)
-    scene.heart_cm = np.sqrt(np.maximum(squares, 0)) * above
+    scene.heart_cm, core = np.empty_like(squares), np.empty_like(squares)
+    lengths_above(squares, scene.y_cm, dome, scene.heart_cm)
     scene.heart_mask = scene.heart_cm > 0
     for name in ("great_vessels", "aortic_arch"):
         project_ellipsoids(scene.x_cm, scene.y_cm, scene.solids[name], OUTLINE_SOFTNESS, squares)
-    core = np.sqrt(np.maximum(squares, 0, out=squares), out=squares)
-    core *= above
+    lengths_above(squares, scene.y_cm, dome, core)
     scene.bones["descending_aorta"] = [descending_aorta(scene.geometry)]
     return tube_length(scene, scene.bones["descending_aorta"], out=core)
 
@@ -155,22 +164,14 @@ def _project_core(scene: Scene, outline: Outline) -> np.ndarray:
 def _project_lungs(scene: Scene, outline: Outline, cavities: dict[str, np.ndarray], core: np.ndarray) -> None:
     geometry = scene.geometry
     blood = project_vessels(geometry, stream(scene.spec.patient.seed, "vessels"), scene.x_cm, scene.y_cm)
-    above = scene.y_cm[:, None] < outline.columns[None, :, :2].transpose(2, 0, 1)
     for index, side in enumerate(SIDES):
-        cavity = cavities[side]
-        scene.lung_extent[side] = cavity > 0.2
-        collapse = getattr(geometry, f"collapse_{side}")
-        lung = cavity
-        if collapse > 0:
-            lung = _collapsed(scene, outline, index, collapse)
-        scene.pleural_gap[side] = scene.lung_extent[side] & (lung < 0.2)
-        aerated = np.maximum(lung - core, 0)
-        scene.lung_thickness[side] = aerated
-        visible = scene.lung_extent[side] & above[index] & (core < 0.5 * cavity)
-        scene.lung_mask[side] = visible
-        np.minimum(blood[side], 0.7 * aerated, out=blood[side])
-        scene.vessels[side] = blood[side] * np.float32(scene.mu_soft - scene.mu_lung[side])
-        cavities[side] = np.maximum(cavity - core, 0)
+        cavity, collapse = cavities[side], getattr(geometry, f"collapse_{side}")
+        lung = _collapsed(scene, outline, index, collapse) if collapse > 0 else cavity
+        aerated, masks = np.empty_like(cavity), np.empty((3, *cavity.shape), bool)
+        contrast, dome = scene.mu_soft - scene.mu_lung[side], np.ascontiguousarray(outline.columns[:, index])
+        settle_lung(scene.y_cm, dome, core, contrast, cavity, lung, blood[side], aerated, masks)
+        scene.lung_thickness[side], scene.vessels[side] = aerated, blood[side]
+        scene.lung_extent[side], scene.lung_mask[side], scene.pleural_gap[side] = masks
 
 
 def _collapsed(scene: Scene, outline: Outline, index: int, collapse: float) -> np.ndarray:
@@ -191,11 +192,8 @@ def _attenuate_soft_tissue(scene: Scene, cavities: dict[str, np.ndarray], core: 
     attenuation = scene.body_cm * mu
     texture = lung_texture(scene)
     for side in SIDES:
-        density = scene.lung_thickness[side] * texture
-        density *= np.float32(scene.mu_lung[side])
-        attenuation += density
-        attenuation -= mu * cavities[side]
-        attenuation += scene.vessels[side]
+        lung, mu_lung = scene.lung_thickness[side], scene.mu_lung[side]
+        fill_lung(attenuation, lung, texture, cavities[side], scene.vessels[side], mu_lung, scene.mu_soft)
     scene.bones["airways"] = airways(scene.geometry)
     scene.bones["trachea"] = scene.bones["airways"][:1]
     attenuation -= (1.0 * mu) * tube_length(scene, scene.bones["airways"])
@@ -208,8 +206,8 @@ def _attenuate_skeleton(scene: Scene) -> None:
     geometry = scene.geometry
     rng = stream(scene.spec.patient.seed, "skeleton")
     posterior, anterior = rib_bones(geometry, scene.ribs)
-    for (side, index), arc in posterior.items():
-        scene.bones[f"{side}_rib_{index}"] = [arc, anterior[side, index]] if (side, index) in anterior else [arc]
+    for region, arc in posterior.items():
+        scene.bones[region] = [arc, anterior[region]] if region in anterior else [arc]
     girdle = []
     for side in SIDES:
         collar = clavicle(geometry, side, rng)
@@ -221,9 +219,9 @@ def _attenuate_skeleton(scene: Scene) -> None:
         for name, vertex in (("medial", 0), ("mid", 11), ("lateral", 21)):
             scene.landmarks[f"{side}_clavicle_{name}"] = tuple(collar.points[vertex].tolist())
     bone = tube_length(scene, list(posterior.values()))
-    bone += tube_length(scene, list(anterior.values()))
-    bone += tube_length(scene, scene.bones["left_clavicle"] + scene.bones["right_clavicle"])
-    bone += tube_length(scene, girdle)
+    collars = scene.bones["left_clavicle"] + scene.bones["right_clavicle"]
+    for tubes in (list(anterior.values()), collars, girdle):
+        bone += tube_length(scene, tubes)
     for corners in scene.plates.values():
         fill_polygon(scene.x_cm, scene.y_cm, corners, 0.22 * geometry.bone_gain, bone)
     _project_vertebrae(scene, rng, bone)

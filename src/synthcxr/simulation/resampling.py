@@ -18,21 +18,18 @@ def turn_image(image: np.ndarray, angle: float, out: np.ndarray) -> None:
     """
     size = image.shape[0]
     cos, sin, half = np.cos(angle), np.sin(angle), 0.5 * (size - 1)
+    high = size - 1.001
     for i in range(size):
         for j in range(size):
-            u = half + cos * (j - half) + sin * (i - half)
-            v = half - sin * (j - half) + cos * (i - half)
-            u = abs(u)
-            v = abs(v)
-            if u > size - 1.001:
-                u = max(2.0 * (size - 1.001) - u, 0.0)
-            if v > size - 1.001:
-                v = max(2.0 * (size - 1.001) - v, 0.0)
+            u = abs(half + cos * (j - half) + sin * (i - half))
+            v = abs(half - sin * (j - half) + cos * (i - half))
+            u = max(2.0 * high - u, 0.0) if u > high else u
+            v = max(2.0 * high - v, 0.0) if v > high else v
             c, r = int(u), int(v)
-            fu, fv = u - c, v - r
-            upper = image[r, c] * (1 - fu) + image[r, c + 1] * fu
-            lower = image[r + 1, c] * (1 - fu) + image[r + 1, c + 1] * fu
-            out[i, j] = upper * (1 - fv) + lower * fv
+            fu, fv = np.float32(u - c), np.float32(v - r)
+            upper = image[r, c] + (image[r, c + 1] - image[r, c]) * fu
+            lower = image[r + 1, c] + (image[r + 1, c + 1] - image[r + 1, c]) * fu
+            out[i, j] = upper + (lower - upper) * fv
 
 
 def turn_mask(size: int, angle: float) -> np.ndarray:
@@ -40,6 +37,16 @@ def turn_mask(size: int, angle: float) -> np.ndarray:
     index = np.empty((size, size), np.int32)
     _turned_places(size, angle, index)
     return index.ravel()
+
+
+@njit(cache=True)
+def turned(mask: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Mask `(size, size)` with its pixels taken from the places that `turn_mask` gives."""
+    out, flat, moved = np.empty_like(mask), mask.ravel(), index.size
+    places = out.ravel()
+    for k in range(moved):
+        places[k] = flat[index[k]]
+    return out
 
 
 def smooth_coarsely(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -108,16 +115,17 @@ def _block_mean(image: np.ndarray, factor: int, out: np.ndarray) -> None:
 def _convolve_rows(image: np.ndarray, taps: np.ndarray, out: np.ndarray) -> None:
     height, width = image.shape
     radius = len(taps) // 2
+    line = np.empty(width + 2 * radius, np.float32)  # with its ends repeated, so that the inner loop has no cases
     for i in range(height):
+        for j in range(radius):
+            line[j], line[radius + width + j] = image[i, 0], image[i, width - 1]
         for j in range(width):
-            total = np.float32(0.0)
-            if j >= radius and j < width - radius:
-                for k in range(len(taps)):
-                    total += taps[k] * image[i, j + k - radius]
-            else:
-                for k in range(len(taps)):
-                    total += taps[k] * image[i, min(max(j + k - radius, 0), width - 1)]
-            out[i, j] = total
+            line[radius + j] = image[i, j]
+            out[i, j] = 0.0
+        for k in range(len(taps)):
+            tap = taps[k]
+            for j in range(width):
+                out[i, j] += tap * line[j + k]
 
 
 @njit(cache=True)
@@ -136,20 +144,22 @@ def _convolve_columns(image: np.ndarray, taps: np.ndarray, out: np.ndarray) -> N
 @njit(cache=True)
 def _enlarge(coarse: np.ndarray, factor: int, out: np.ndarray) -> None:
     last = coarse.shape[0] - 1
-    scale = 1.0 / factor
+    places, shares = np.empty(out.shape[1], np.int64), np.empty(out.shape[1], np.float32)
+    for j in range(out.shape[1]):
+        u = min(max((j + 0.5) / factor - 0.5, 0.0), float(last))
+        places[j] = min(int(u), max(last - 1, 0))
+        shares[j] = u - places[j]
+    line = np.empty(coarse.shape[1] + 1, np.float32)
     for i in range(out.shape[0]):
-        v = min(max((i + 0.5) * scale - 0.5, 0.0), float(last))
+        v = min(max((i + 0.5) / factor - 0.5, 0.0), float(last))
         r = min(int(v), max(last - 1, 0))
-        fv = np.float32(v - r)
-        below = min(r + 1, last)
+        share, below = np.float32(v - r), min(r + 1, last)
+        for c in range(coarse.shape[1]):
+            line[c] = coarse[r, c] + (coarse[below, c] - coarse[r, c]) * share
+        line[last + 1] = line[last]
         for j in range(out.shape[1]):
-            u = min(max((j + 0.5) * scale - 0.5, 0.0), float(last))
-            c = min(int(u), max(last - 1, 0))
-            fu = np.float32(u - c)
-            beside = min(c + 1, last)
-            top = coarse[r, c] + (coarse[r, beside] - coarse[r, c]) * fu
-            bottom = coarse[below, c] + (coarse[below, beside] - coarse[below, c]) * fu
-            out[i, j] = top + (bottom - top) * fv
+            c = places[j]
+            out[i, j] = line[c] + (line[c + 1] - line[c]) * shares[j]
 
 
 @njit(cache=True)
@@ -163,11 +173,12 @@ def apply_table(image: np.ndarray, scale: float, offset: float, table: np.ndarra
         table (`np.ndarray` of shape `(1126,)`, float32): Values.
         out (`np.ndarray` of shape `(size, size)`, float32): Filled; may be `image`.
     """
+    factor, start = np.float32(500.0 * scale), np.float32(500.0 * (offset + 0.5))
     for i in range(image.shape[0]):
         for j in range(image.shape[1]):
-            position = min(max((scale * image[i, j] + offset + 0.5) * 500.0, 0.0), 1124.99)
+            position = min(max((factor * image[i, j] + start), np.float32(0.0)), np.float32(1124.9))
             k = int(position)
-            out[i, j] = table[k] + (table[k + 1] - table[k]) * (position - k)
+            out[i, j] = table[k] + (table[k + 1] - table[k]) * (position - np.float32(k))
 
 
 @njit(cache=True)

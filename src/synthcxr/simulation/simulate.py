@@ -16,7 +16,7 @@ from .lookalikes import add_lookalikes
 from .processing import develop, expose, measure_window, sample_exposure, sample_rendition
 from .projection import build_scene
 from .region_masks import SIMULATED_REGIONS, region_mask
-from .resampling import turn_image, turn_mask
+from .resampling import turn_image, turn_mask, turned
 from .scene import Geometry, Scene
 from .streams import stream
 
@@ -216,10 +216,10 @@ class _MaskMover:
         self.seed = seed
 
     def move(self, mask: np.ndarray) -> np.ndarray:
-        turned = mask.ravel()[self.index].reshape(mask.shape)
+        moved = turned(mask, self.index)
         if self.defect not in ("rotated_90", "rotated_180", "cropped"):
-            return turned
-        return move_pixels(self.defect, turned, stream(self.seed, "defect", "move"))
+            return moved
+        return move_pixels(self.defect, moved, stream(self.seed, "defect", "move"))
 
 
 def _object(category: str, mask: np.ndarray) -> SimulatedObject | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .scene import SIDES, Bone, Geometry
@@ -16,9 +18,22 @@ NUM_ANTERIOR = 8  # lower ribs end in cartilage before they come round to the fr
 
 _RIB_ANGLE = np.radians(np.linspace(1, 152, RIB_POINTS))
 _TURN = np.degrees(_RIB_ANGLE) / 90  # 1 at the side of the chest
+_RIB_INDEX = np.arange(NUM_RIBS)[:, None]
+# Up a little at the neck of the rib, then down to the side and on, steeper, to the front; lower ribs are steeper.
+_TO_SIDE = clamp(0.42 + 0.10 * _RIB_INDEX, 0, 1.2) * (
+    np.minimum(_TURN, 1) ** 1.7 - 0.10 * np.sin(np.pi * np.minimum(_TURN * 1.6, 1))
+)
+_TO_FRONT = clamp(0.35 + 0.12 * _RIB_INDEX, 0, 1.2) * clamp(_TURN - 1, 0, 1)
+_ACROSS = np.sin(_RIB_ANGLE) ** 0.82
 _RIB_GAINS = np.array([0.65, 0.9, 1, 1, 1, 1, 1, 1, 0.9, 0.7, 0.45])
+_HEAD_GAINS = np.array([0.35, 0.5, 0.75, 0.9] + [1.0] * (RIB_POINTS - 4))  # heads are small, and the spine hides them
+_FADE = np.linspace(0.80, 0.40, RIB_POINTS - 1 - LATERAL_POINT)
 _SHARE = np.linspace(0, 1, 22)
+_SHARE_WAVE, _SHARE_FALL = np.sin(2 * np.pi * _SHARE * 0.95), _SHARE**0.8
+_COLLAR_RADIUS = 0.60 + 0.25 * np.exp(-_SHARE / 0.06) + 0.30 * clamp(_SHARE - 0.8, 0, 1)
+_COLLAR_GAIN = 1.15 * (1 - 0.35 * clamp(_SHARE - 0.75, 0, 1) / 0.25)
 _ARC_SHARE = np.linspace(0, 1, 9)[:, None]
+_ARC_WEIGHTS = (1 - _ARC_SHARE) ** 2, 2 * _ARC_SHARE * (1 - _ARC_SHARE), _ARC_SHARE**2
 # Lateral, medial and upper border, spine and glenoid of a scapula: radius, bone and marrow.
 _SCAPULA_BORDERS = ((0.42, 0.50, 0.5), (0.20, 0.22, 0.3), (0.22, 0.20, 0.3), (0.55, 0.45, 0.6), (0.55, 0.60, 0.5))
 
@@ -39,23 +54,17 @@ def trace_ribs(geometry: Geometry, rng: np.random.Generator) -> dict[tuple[str, 
     height = geometry.lung_height_cm
     pitch = (0.090 + 0.016 * uniform[0]) * height
     drop = (0.15 + 0.11 * uniform[1]) * height  # from the spine down to the side
-    index = np.arange(NUM_RIBS)[None, :, None]
-    angle, turn = _RIB_ANGLE[None, None, :], _TURN[None, None, :]
-    start = -0.035 * height + pitch * index + 0.06 * pitch * normal[..., None]
-    steep = clamp(0.42 + 0.10 * index, 0, 1.2)
-    # Up a little at the neck of the rib, then down to the side and on, steeper, to the front.
-    descent = drop * steep * (np.minimum(turn, 1) ** 1.7 - 0.10 * np.sin(np.pi * np.minimum(turn * 1.6, 1)))
-    descent = descent + drop * (1.05 + 0.3 * uniform[2]) * clamp(turn - 1, 0, 1) * clamp(0.35 + 0.12 * index, 0, 1.2)
-    y = start + descent
+    start = -0.035 * height + pitch * (_RIB_INDEX + 0.06 * normal[..., None])
+    y = start + (drop * _TO_SIDE + drop * (1.05 + 0.3 * uniform[2]) * _TO_FRONT)
     wall = chest_wall(geometry, np.maximum(y, 0.25 * pitch)) + 0.25
     lower = np.maximum(y - costophrenic_height(geometry), 0)
-    across = np.sin(angle) ** 0.82
     wall[:, 0] *= 0.74  # the first rib is a small ring inside the others
     spine = 0.7 * geometry.half_width_cm / 13.8
-    x = spine + (wall - 0.05 * lower - spine) * across
-    x = np.where(turn > 1, wall * (0.36 + 0.64 * across**0.9), x)
-    z = -0.40 * geometry.body_thickness_cm * np.cos(angle) * np.ones_like(y)
-    points = np.stack([x, y, z], axis=-1)
+    x = spine + (wall - 0.05 * lower - spine) * _ACROSS
+    x[..., _TURN > 1] = (wall * (0.36 + 0.64 * _ACROSS**0.9))[..., _TURN > 1]
+    points = np.empty((*y.shape, 3))
+    points[..., 0], points[..., 1] = x, y
+    points[..., 2] = -0.40 * geometry.body_thickness_cm * np.cos(_RIB_ANGLE)
     points[0, ..., 0] *= -1
     turned = turn_about_axis(points, geometry)
     return {(side, k + 1): turned[s, k] for s, side in enumerate(SIDES) for k in range(NUM_RIBS)}
@@ -63,11 +72,13 @@ def trace_ribs(geometry: Geometry, rng: np.random.Generator) -> dict[tuple[str, 
 
 def turn_about_axis(points: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Turn points `(..., 3)` by the patient's rotation and add the curve of the spine."""
-    cos, sin = np.cos(geometry.rotation), np.sin(geometry.rotation)
-    x = points[..., 0] * cos - points[..., 2] * sin
-    z = points[..., 0] * sin + points[..., 2] * cos
-    lever = 0.275 * geometry.body_thickness_cm * sin
-    return np.stack([x + midline(geometry, points[..., 1]) - lever, points[..., 1], z], axis=-1)
+    cos, sin = math.cos(geometry.rotation), math.sin(geometry.rotation)
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
+    turned = np.empty_like(points)
+    turned[..., 0] = x * cos - z * sin + (midline(geometry, y) - 0.275 * geometry.body_thickness_cm * sin)
+    turned[..., 1] = y
+    turned[..., 2] = x * sin + z * cos
+    return turned
 
 
 def rib_radius(geometry: Geometry) -> float:
@@ -75,34 +86,30 @@ def rib_radius(geometry: Geometry) -> float:
     return 0.64 * (geometry.half_width_cm / 13.8) ** 0.9
 
 
-def rib_bones(
-    geometry: Geometry, ribs: dict[tuple[str, int], np.ndarray]
-) -> tuple[dict[tuple[str, int], Bone], dict[tuple[str, int], Bone]]:
-    """Posterior arcs of all ribs, and the fainter anterior arcs of the upper ones, by (side, index)."""
+def rib_bones(geometry: Geometry, ribs: dict[tuple[str, int], np.ndarray]) -> tuple[dict[str, Bone], dict[str, Bone]]:
+    """Posterior arcs of all ribs, and the fainter anterior arcs of the upper ones, by region."""
     lines = np.stack(list(ribs.values()))
     step = np.empty_like(lines)
     step[:, 1:-1] = 0.5 * (lines[:, 2:] - lines[:, :-2])
     step[:, 0], step[:, -1] = lines[:, 1] - lines[:, 0], lines[:, -1] - lines[:, -2]
-    flat = np.hypot(step[..., 0], step[..., 1]) + 1e-6
+    step *= step
+    flat = step[..., 0] + step[..., 1] + 1e-12
     # A ray along a rib at the side of the chest meets more of it; the cap avoids beads there.
-    oblique = np.minimum(np.sqrt(flat**2 + step[..., 2] ** 2) / flat, 1.3)
+    oblique = np.minimum(np.sqrt(1 + step[..., 2] / flat), 1.3)
     # Seen from its edge a rib is thinner than it is high.
-    upright = np.abs(step[..., 1]) / flat
-    widths = rib_radius(geometry) * (1 - 0.42 * upright**2)
+    widths = rib_radius(geometry) * (1 - 0.42 * step[..., 1] / flat)
     widths[:, :3] *= (1.25, 1.1, 1.02)
-    gains = 0.92 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.5 * oblique
-    gains[:, :4] *= (0.35, 0.5, 0.75, 0.9)  # heads of ribs are small, and the spine hides them
-    gains *= np.tile(_RIB_GAINS, 2)[:, None]
+    gain = 0.92 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.5
+    gains = oblique * (gain * np.tile(_RIB_GAINS, 2)[:, None] * _HEAD_GAINS)
     front = slice(LATERAL_POINT, RIB_POINTS - 1)
-    fade = np.linspace(0.80, 0.40, RIB_POINTS - 1 - LATERAL_POINT)
+    front_widths, front_gains = 1.05 * widths[:, front], gains[:, front] * _FADE
+    points, back = np.ascontiguousarray(lines[..., :2]), slice(0, LATERAL_POINT + 1)
     posterior, anterior = {}, {}
     for row, (side, index) in enumerate(ribs):
-        back = slice(0, LATERAL_POINT + 1)
-        posterior[side, index] = Bone(lines[row, back, :2], widths[row, back], gains[row, back], RIB_MARROW)
+        region = f"{side}_rib_{index}"
+        posterior[region] = Bone(points[row, back], widths[row, back], gains[row, back], RIB_MARROW)
         if index <= NUM_ANTERIOR:
-            anterior[side, index] = Bone(
-                lines[row, front, :2], 1.05 * widths[row, front], gains[row, front] * fade, RIB_MARROW
-            )
+            anterior[region] = Bone(points[row, front], front_widths[row], front_gains[row], RIB_MARROW)
     return posterior, anterior
 
 
@@ -113,16 +120,13 @@ def clavicle(geometry: Geometry, side: str, rng: np.random.Generator) -> Bone:
     raised = 0.035 * height if geometry.view == "AP" else 0.0
     medial = (1.9 * size, 0.085 * height - 0.6 * raised + 0.3 * normal[0])
     end = (1.14 * width, (-0.045 * height) - 1.2 * raised + 0.7 * normal[1] * size)
-    share = _SHARE
-    x = medial[0] + (end[0] - medial[0]) * share
-    wave = np.sin(2 * np.pi * share * 0.95) * (0.55 + 0.1 * normal[2]) * size
-    y = medial[1] + (end[1] - medial[1]) * share**0.8 + wave * 0.9
-    depth = 0.42 * geometry.body_thickness_cm * (1 - 1.0 * share)
     sign = -1.0 if side == "right" else 1.0
-    line = turn_about_axis(np.column_stack([sign * x, y, depth]), geometry)
-    radius = (0.60 + 0.25 * np.exp(-share / 0.06) + 0.30 * clamp(share - 0.8, 0, 1)) * size
-    gain = 1.15 * geometry.bone_gain * size**0.6 * (1 - 0.35 * clamp(share - 0.75, 0, 1) / 0.25)
-    return Bone(line[:, :2], radius, gain * np.ones(22), 0.70, round_ends=True)
+    line = np.empty((len(_SHARE), 3))
+    line[:, 0] = sign * (medial[0] + (end[0] - medial[0]) * _SHARE)
+    line[:, 1] = medial[1] + (end[1] - medial[1]) * _SHARE_FALL + 0.9 * (0.55 + 0.1 * normal[2]) * size * _SHARE_WAVE
+    line[:, 2] = 0.42 * geometry.body_thickness_cm * (1 - _SHARE)
+    points = turn_about_axis(line, geometry)[:, :2]
+    return Bone(points, size * _COLLAR_RADIUS, geometry.bone_gain * size**0.6 * _COLLAR_GAIN, 0.70, round_ends=True)
 
 
 def scapula(geometry: Geometry, side: str, rng: np.random.Generator) -> tuple[np.ndarray, list[Bone]]:
@@ -206,5 +210,4 @@ def _arcs(points: np.ndarray) -> np.ndarray:
     """Curves `(num_curves, 9, 2)` through three points each `(num_curves, 3, 2)`."""
     start, middle, end = points[:, None, 0], points[:, None, 1], points[:, None, 2]
     control = 2 * middle - 0.5 * (start + end)
-    t = _ARC_SHARE
-    return (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
+    return _ARC_WEIGHTS[0] * start + _ARC_WEIGHTS[1] * control + _ARC_WEIGHTS[2] * end
