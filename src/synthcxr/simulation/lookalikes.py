@@ -92,16 +92,17 @@ def _add_cartilage(scene: Scene, rng: np.random.Generator) -> None:
     old = float(np.clip((geometry.age - 40) / 40, 0, 1))
     if uniform[0, 0] > 0.75 * old:
         return
-    flecks = []
-    for number, draw in enumerate(uniform):
-        side, index = SIDES[number % 2], 4 + number // 4
-        line = scene.ribs[(side, index)]
-        end, inward = line[-1, :2], line[-1, :2] - line[-4, :2]
-        inward = inward / (np.linalg.norm(inward) + 1e-6)
-        point = end + inward * 4.0 * size * draw[1] + [0, 0.5 * (draw[2] - 0.5) - 1.2 * size * draw[1]]
-        radius = 0.20 * size + 0.25 * draw[3] * size
-        flecks.append([point[0], point[1], 1.8 * radius, 0.7 * radius, 6.28 * draw[4], 0.5 * old * (0.3 + draw[3])])
-    scene.attenuation += np.float32(scene.mu_bone) * solid_length(scene, np.array(flecks))
+    lines = np.array([scene.ribs[SIDES[number % 2], 4 + number // 4][[-4, -1], :2] for number in range(22)])
+    ends, inward = lines[:, 1], lines[:, 1] - lines[:, 0]
+    inward /= np.hypot(inward[:, :1], inward[:, 1:]) + 1e-6
+    along = size * uniform[:, 1]
+    flecks = np.empty((22, 6))
+    flecks[:, :2] = ends + inward * (4.0 * along)[:, None]
+    flecks[:, 1] += 0.5 * (uniform[:, 2] - 0.5) - 1.2 * along
+    radius = (0.20 + 0.25 * uniform[:, 3]) * size
+    flecks[:, 2], flecks[:, 3], flecks[:, 4] = 1.8 * radius, 0.7 * radius, 6.28 * uniform[:, 4]
+    flecks[:, 5] = 0.5 * old * (0.3 + uniform[:, 3])
+    scene.attenuation += np.float32(scene.mu_bone) * solid_length(scene, flecks)
 
 
 def _add_muscles(scene: Scene, rng: np.random.Generator) -> None:

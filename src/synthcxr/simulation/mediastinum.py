@@ -9,6 +9,9 @@ from .thorax import APEX_SHARE, clamp, dome_height, mediastinal_shift, midline, 
 from .vessels import hilum
 
 
+_AORTA_SHARE, _TRACHEA_SHARE = np.linspace(0, 1, 12), np.linspace(0, 1, 9)
+
+
 def heart_solids(geometry: Geometry) -> np.ndarray:
     """
     Ventricles, right atrium and outflow tracts as ellipsoids `(3, 6)`.
@@ -29,8 +32,7 @@ def heart_solids(geometry: Geometry) -> np.ndarray:
     major, minor = major * scale, minor * scale
     high = np.hypot(major * np.sin(tilt), minor * np.cos(tilt))
     centre_x = (1 + offset) * half - wide
-    domes = (dome_height(geometry, side, np.array([0.3 * geometry.half_width_cm])) for side in SIDES)
-    floor = 0.5 * float(sum(dome[0] for dome in domes))
+    floor = 0.5 * sum(dome_height(geometry, side, 0.3 * geometry.half_width_cm) for side in SIDES)
     centre_y = floor + 0.38 * half - high
     atrium_wide, atrium_high = 0.46 * half, 0.66 * half
     atrium = (-(1 - offset) * half + atrium_wide, floor - 0.34 * half)
@@ -76,7 +78,7 @@ def great_vessel_solids(geometry: Geometry, heart: np.ndarray) -> dict[str, np.n
 def descending_aorta(geometry: Geometry) -> Bone:
     """The tube from the arch down the left of the spine; a large unfolding bows it outwards."""
     height, size = geometry.lung_height_cm, geometry.half_width_cm / 13.8
-    y = np.linspace(0.22 * height, 1.15 * height, 12)
+    y = (0.22 + 0.93 * _AORTA_SHARE) * height
     bow = geometry.aortic_unfolding_cm * np.sin(np.pi * clamp((y / height - 0.2) / 0.8, 0, 1))
     radius = np.full(12, (0.80 * geometry.aortic_knob_radius_cm + 0.1) * size**0.2)
     x = midline(geometry, y) + 0.128 * geometry.half_width_cm - 0.5 * radius + 0.5 * size + bow
@@ -87,10 +89,10 @@ def airways(geometry: Geometry) -> list[Bone]:
     """Trachea and the two main bronchi, as tubes of air; the trachea comes first."""
     height, size = geometry.lung_height_cm, geometry.half_width_cm / 13.8
     carina = carina_point(geometry)
-    share = np.linspace(0, 1, 9)
+    share = _TRACHEA_SHARE
     y = -0.30 * height + (carina[1] + 0.30 * height) * share
     push = -0.35 * size * np.exp(-(((y / height - 0.20) / 0.08) ** 2))  # the arch pushes it to the right
-    x = midline(geometry, y) * 0.6 + (carina[0] - _axis(geometry, 0.27) * 0.6) * clamp(share, 0, 1) ** 1.5 + push
+    x = midline(geometry, y) * 0.6 + (carina[0] - _axis(geometry, 0.27) * 0.6) * share**1.5 + push
     radius = (0.72 if geometry.sex == "female" else 0.88) * size**0.7
     trachea = Bone(np.column_stack([x, y]), np.full(9, radius), np.full(9, 1.9 * radius), 0.0)
     tubes = [trachea]
@@ -114,7 +116,7 @@ def stomach_solids(geometry: Geometry, rng: np.random.Generator) -> tuple[np.nda
     uniform, normal = rng.random(8), rng.standard_normal((5, 6))
     width, size = geometry.half_width_cm, geometry.half_width_cm / 13.8
     distance = (0.34 + 0.22 * uniform[0]) * width
-    top = float(dome_height(geometry, "left", np.array([distance]))[0])
+    top = dome_height(geometry, "left", float(distance))
     wide, high = (1.6 + 2.4 * uniform[1]) * size, (0.7 + 1.3 * uniform[2]) * size
     depth = (1.5 + 4.0 * uniform[3]) * size * (0.5 if geometry.supine else 1.0)
     gas = np.array(
@@ -156,12 +158,9 @@ def landmarks(
         "stomach": (gas[0, 0], gas[0, 1] + gas[0, 3] + 1.5 * size),
     }
     for side, sign in (("right", -1), ("left", 1)):
-        wall = width * np.array([0.46, 0.965, 0.22])
-        domes = dome_height(geometry, side, wall)
         points[f"{side}_hilum"] = hilum(geometry, side)
-        points[f"{side}_dome"] = (base + sign * wall[0], float(domes[0]))
-        points[f"{side}_costophrenic"] = (base + sign * wall[1], float(domes[1]))
-        points[f"{side}_cardiophrenic"] = (base + sign * wall[2], float(domes[2]))
+        for name, share in (("dome", 0.46), ("costophrenic", 0.965), ("cardiophrenic", 0.22)):
+            points[f"{side}_{name}"] = (base + sign * share * width, dome_height(geometry, side, share * width))
         points[f"{side}_apex"] = (_axis(geometry, 0.0) + sign * APEX_SHARE * width, 0.0)
     return points
 

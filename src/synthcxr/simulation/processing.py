@@ -129,13 +129,13 @@ def scanner_profile(name: str) -> Scanner:
 def sample_exposure(acquisition: Acquisition, rng: np.random.Generator) -> Exposure:
     """Draw the exposure of one study; `acquisition.dose` multiplies the photons."""
     profile = scanner_profile(acquisition.scanner)
-    normal = rng.standard_normal(6)
+    normal = rng.standard_normal(6).tolist()
     portable = acquisition.view == "AP"
     slope = 0.16 if portable else 0.07
     return Exposure(
         quanta=float(10 ** (profile.log_quanta[0] + profile.log_quanta[1] * normal[0])) * acquisition.dose,
-        scatter=float(np.clip(profile.scatter[0] + profile.scatter[1] * normal[1] + 0.3 * portable, 0.1, 1.6)),
-        scatter_cm=float(np.clip(3.5 + 0.8 * normal[2], 2, 6)),
+        scatter=_clip(profile.scatter[0] + profile.scatter[1] * normal[1] + 0.3 * portable, 0.1, 1.6),
+        scatter_cm=_clip(3.5 + 0.8 * normal[2], 2, 6),
         focus_cm=float(max(profile.focus_cm[0] + profile.focus_cm[1] * normal[3], 0.0)) * (1.6 if portable else 1.0),
         tilt=(float(slope * normal[4]), float(slope * normal[5])),
     )
@@ -144,24 +144,24 @@ def sample_exposure(acquisition: Acquisition, rng: np.random.Generator) -> Expos
 def sample_rendition(acquisition: Acquisition, rng: np.random.Generator) -> Rendition:
     """Draw the display settings of one study, independent of what the image shows."""
     profile = scanner_profile(acquisition.scanner)
-    normal = rng.standard_normal(7)
+    normal = rng.standard_normal(7).tolist()
     portable = acquisition.view == "AP"
     drawn = {
-        name: getattr(profile, name)[0] + getattr(profile, name)[1] * float(value)
+        name: getattr(profile, name)[0] + getattr(profile, name)[1] * value
         for name, value in zip(
             ("compression", "local_gain", "edge_gain", "lung_level", "dense_level", "gamma"), normal, strict=False
         )
     }
     # Portable views are flatter and blurrier: more scatter, no fast grid, breathing patients.
-    lung = float(np.clip(drawn["lung_level"] + (0.05 if portable else 0.0), 0.2, 0.68))
+    lung = _clip(drawn["lung_level"] + (0.05 if portable else 0.0), 0.2, 0.68)
     rise = 0.5 * (drawn["dense_level"] - lung) + (0.11 if portable else 0.16)
     return Rendition(
-        compression=float(np.clip(drawn["compression"], 0.0, 0.8)),
-        compression_cm=float(np.clip(2.6 + 0.7 * normal[6], 1.2, 4.5)),
+        compression=_clip(drawn["compression"], 0.0, 0.8),
+        compression_cm=_clip(2.6 + 0.7 * normal[6], 1.2, 4.5),
         local_gain=float(max(drawn["local_gain"], 0.0)) * (0.75 if portable else 1.0),
         edge_gain=float(max(drawn["edge_gain"], 0.0)) * (0.75 if portable else 1.0),
         lung_level=lung,
-        dense_level=float(np.clip(lung + rise, lung + 0.15, 0.93)),
+        dense_level=_clip(lung + rise, lung + 0.15, 0.93),
         gamma=float(np.exp(drawn["gamma"])),
     )
 
@@ -202,9 +202,9 @@ def _add_scatter(primary: np.ndarray, exposure: Exposure, pixel_cm: float) -> No
 
 
 def _add_tilt(density: np.ndarray, exposure: Exposure) -> np.ndarray:
-    ramp = np.linspace(-1, 1, len(density), dtype=np.float32)
-    density += np.float32(exposure.tilt[0]) * ramp[None, :]
-    density += np.float32(exposure.tilt[1]) * ramp[:, None]
+    ramp = np.arange(len(density), dtype=np.float32) * np.float32(2 / (len(density) - 1)) - 1
+    density += np.float32(exposure.tilt[0]) * ramp
+    density += (np.float32(exposure.tilt[1]) * ramp)[:, None]
     return density
 
 
@@ -280,6 +280,10 @@ def develop(density: np.ndarray, rendition: Rendition, window: tuple[float, floa
     scale = (rendition.dense_level - rendition.lung_level) / (dense - lung)
     apply_table(shown, scale, rendition.lung_level - scale * lung, _tone_table(rendition.gamma), shown)
     return shown
+
+
+def _clip(value: float, low: float, high: float) -> float:
+    return float(min(max(value, low), high))
 
 
 def _tone_table(gamma: float) -> np.ndarray:

@@ -72,12 +72,14 @@ def tube_length(scene: Scene, tubes: list[Bone], *, out: np.ndarray | None = Non
     if not tubes:
         return out
     points = np.concatenate([tube.points for tube in tubes])
-    lengths = [len(tube.points) for tube in tubes]
-    breaks = np.zeros(len(points), np.uint8)
-    breaks[np.cumsum([0, *lengths[:-1]])] = [2 if tube.round_ends else 1 for tube in tubes]
     radii = np.concatenate([tube.radii for tube in tubes])
     gains = np.concatenate([tube.gains for tube in tubes])
-    hollow = np.repeat([tube.hollow for tube in tubes], lengths)
+    breaks, hollow = np.zeros(len(points), np.uint8), np.empty(len(points))
+    first = 0
+    for tube in tubes:
+        breaks[first] = 2 if tube.round_ends else 1
+        hollow[first : first + len(tube.points)] = tube.hollow
+        first += len(tube.points)
     x0, y0 = float(scene.x_cm[0]), float(scene.y_cm[0])
     project_tubes(out, x0, y0, scene.pixel_cm, points, radii, gains, breaks, hollow, 0.80)
     return out

@@ -94,20 +94,42 @@ def branching_tree(
     Returns:
         `tuple[np.ndarray, np.ndarray, np.ndarray]`: Points, radii and starts as `stroke_chord` wants them.
     """
-    origins, angles = np.asarray(root, dtype=np.float64)[None, :], np.array([direction])
-    points, radii = [], []
-    for generation in range(generations):
-        draws = rng.normal(size=(len(angles), 4))
-        half = 0.5 * length_cm * 0.78**generation * (1.0 + 0.2 * draws[:, :1])
-        bends = angles + 0.25 * draws[:, 1]
-        middles = origins + half * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        ends = middles + half * np.stack([np.cos(bends), np.sin(bends)], axis=1)
-        points.append(np.stack([origins, middles, ends], axis=1).reshape(-1, 2))
-        radii.append(np.tile(radius_cm * 0.76**generation * np.array([1.0, 0.92, 0.82]), len(angles)))
-        turns = spread * (1 + 0.3 * draws[:, 2:]) * np.array([1.0, -1.0])
-        origins, angles = np.repeat(ends, 2, axis=0), (bends[:, None] + turns).ravel()
-    path = np.concatenate(points)
-    return path, np.concatenate(radii), np.arange(0, len(path), 3)
+    draws = rng.standard_normal((2**generations - 1, 4))
+    points, radii = np.empty((3 * len(draws), 2)), np.empty(3 * len(draws))
+    start = float(root[0]), float(root[1])
+    _branch(start, float(direction), draws, float(radius_cm), float(length_cm), float(spread), points, radii)
+    return points, radii, np.arange(0, len(points), 3)
+
+
+@njit(cache=True)
+def _branch(
+    root: tuple[float, float],
+    direction: float,
+    draws: np.ndarray,
+    radius: float,
+    length: float,
+    spread: float,
+    points: np.ndarray,
+    radii: np.ndarray,
+) -> None:
+    angles = np.empty(len(draws))
+    angles[0] = direction
+    for k in range(len(draws)):
+        generation = int(np.floor(np.log2(k + 1.0) + 1e-9))
+        half = 0.5 * length * 0.78**generation * (1.0 + 0.2 * draws[k, 0])
+        bend = angles[k] + 0.25 * draws[k, 1]
+        x, y = root
+        if k > 0:
+            x, y = points[3 * ((k - 1) // 2) + 2]
+        points[3 * k, 0], points[3 * k, 1] = x, y
+        x, y = x + half * np.cos(angles[k]), y + half * np.sin(angles[k])
+        points[3 * k + 1, 0], points[3 * k + 1, 1] = x, y
+        points[3 * k + 2, 0], points[3 * k + 2, 1] = x + half * np.cos(bend), y + half * np.sin(bend)
+        wide = radius * 0.76**generation
+        radii[3 * k], radii[3 * k + 1], radii[3 * k + 2] = wide, 0.92 * wide, 0.82 * wide
+        if 2 * k + 2 < len(draws):
+            angles[2 * k + 1] = bend + spread * (1 + 0.3 * draws[k, 2])
+            angles[2 * k + 2] = bend - spread * (1 + 0.3 * draws[k, 3])
 
 
 @njit(cache=True)

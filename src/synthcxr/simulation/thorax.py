@@ -40,8 +40,7 @@ class Torso(NamedTuple):
         half_width, height, recess (`float`): Of the lungs: inner half width, apex to dome, reach behind the dome.
         full_height (`float`): y at which an average dome meets the lateral chest wall.
         curvature, spine (`float`): Largest bend of the spine, and x that rotation gives to its axis.
-        right_top, left_top (`float`): y of the domes' tops.
-        right_out, left_out, right_in, left_in (`float`): How far a dome falls towards the wall and the heart.
+        right_dome, left_dome (`tuple`): Half width, y of the top, fall towards the wall and towards the heart.
         medial (`float`): Medial edge of the lower lung.
         right_upper, left_upper (`float`): Half widths of the upper mediastinum.
         lung_depth, body_depth, belly (`float`): Deepest lung, thickness of the body, its extra share at the abdomen.
@@ -55,12 +54,8 @@ class Torso(NamedTuple):
     full_height: float
     curvature: float
     spine: float
-    right_top: float
-    left_top: float
-    right_out: float
-    left_out: float
-    right_in: float
-    left_in: float
+    right_dome: tuple[float, float, float, float]
+    left_dome: tuple[float, float, float, float]
     medial: float
     right_upper: float
     left_upper: float
@@ -77,24 +72,17 @@ class Torso(NamedTuple):
 def measure_torso(geometry: Geometry) -> Torso:
     """Collect the numbers that the compiled curves read."""
     width, height, thickness = geometry.half_width_cm, geometry.lung_height_cm, geometry.body_thickness_cm
-    size, sag = width / 13.8, _sag(geometry)
-    right, left = geometry.right_dome_cm, geometry.left_dome_cm
+    size, anterior = width / 13.8, geometry.view == "AP"
     right_upper, left_upper = upper_half_widths(geometry)
-    flattened = height + 1.2 * geometry.dome_flattening
-    anterior = geometry.view == "AP"
-    numbers = (
+    lungs = (
         width,
         height,
         geometry.recess_cm,
         costophrenic_height(geometry),
         geometry.spine_curvature_cm,
         _spine_offset(geometry),
-        flattened - right,
-        flattened - left,
-        sag + 0.6 * max(right, 0),
-        sag + 0.6 * max(left, 0),
-        0.45 * sag + 0.3 * max(right, 0),
-        0.45 * sag + 0.3 * max(left, 0),
+    )
+    body = (
         (0.125 + (0.02 if anterior else 0)) * width,
         right_upper,
         left_upper,
@@ -107,7 +95,8 @@ def measure_torso(geometry: Geometry) -> Torso:
         (5.2 + 0.12 * max(geometry.body_mass_index - 25, 0)) * size**0.8,
         (-1.2 if anterior else 0.8) * size,
     )
-    return Torso(*map(float, numbers))
+    domes = _dome_numbers(geometry, "right"), _dome_numbers(geometry, "left")
+    return Torso(*map(float, lungs), *domes, *map(float, body))
 
 
 def trace_outline(geometry: Geometry, x_cm: np.ndarray, y_cm: np.ndarray) -> Outline:
@@ -148,10 +137,13 @@ def chest_wall(geometry: Geometry, y_cm: np.ndarray) -> np.ndarray:
     return out
 
 
-def dome_height(geometry: Geometry, side: str, distance: np.ndarray) -> np.ndarray:
-    """y of a hemidiaphragm at distances `(num_places,)` from the midline."""
+def dome_height(geometry: Geometry, side: str, distance: np.ndarray | float) -> np.ndarray | float:
+    """y of a hemidiaphragm at a distance, or distances `(num_places,)`, from the midline."""
+    numbers = _dome_numbers(geometry, side)
+    if not isinstance(distance, np.ndarray):
+        return _dome(numbers, distance)
     out = np.empty(distance.shape)
-    _domes(measure_torso(geometry), 0 if side == "right" else 1, distance, out)
+    _domes(numbers, distance, out)
     return out
 
 
@@ -169,7 +161,8 @@ def place_in_lung(geometry: Geometry, side: str, points: np.ndarray) -> np.ndarr
         `np.ndarray` of shape `(num_points, 3)`: x of the midline, distance from it, y; all in cm.
     """
     out = np.empty_like(points)
-    _place_in_lung(measure_torso(geometry), 0 if side == "right" else 1, points, out)
+    torso = measure_torso(geometry)
+    _place_in_lung(torso, torso.right_dome if side == "right" else torso.left_dome, points, out)
     return out
 
 
@@ -192,6 +185,13 @@ def clamp(values: np.ndarray | float, low: float, high: float) -> np.ndarray:
 
 def _sag(geometry: Geometry) -> float:
     return geometry.dome_sag_cm * (1 - 0.75 * geometry.dome_flattening)
+
+
+def _dome_numbers(geometry: Geometry, side: str) -> tuple[float, float, float, float]:
+    raised = float(geometry.right_dome_cm if side == "right" else geometry.left_dome_cm)
+    sag, lift = float(_sag(geometry)), max(raised, 0.0)
+    top = geometry.lung_height_cm - raised + 1.2 * geometry.dome_flattening
+    return float(geometry.half_width_cm), float(top), sag + 0.6 * lift, 0.45 * sag + 0.3 * lift
 
 
 def _spine_offset(geometry: Geometry) -> float:
@@ -230,23 +230,38 @@ def _trace_rows(torso: Torso, y_cm: np.ndarray, rows: np.ndarray) -> None:
 def _trace_columns(torso: Torso, x_cm: np.ndarray, columns: np.ndarray) -> None:
     size, base = torso.half_width / 13.8, _axis(torso, torso.height)
     for j in range(x_cm.size):
-        for side in range(2):
-            columns[j, side] = _dome(torso, side, abs(x_cm[j] - base))
+        columns[j, 0] = _dome(torso.right_dome, abs(x_cm[j] - base))
+        columns[j, 1] = _dome(torso.left_dome, abs(x_cm[j] - base))
         share = (abs(x_cm[j]) - torso.neck) / (1.30 * torso.half_width - torso.neck)
         slope = -6.5 * size * _unit(1 - share) ** 2.2 + 7.0 * size * min(max(share - 0.8, 0.0), 2.0) ** 2
         columns[j, 2] = torso.acromion + slope - 60 * size * min(max(-share, 0.0), 2.0)
 
 
 @njit(cache=True)
-def _place_in_lung(torso: Torso, side: int, points: np.ndarray, out: np.ndarray) -> None:
+def _place_in_lung(torso: Torso, dome: tuple[float, float, float, float], points: np.ndarray, out: np.ndarray) -> None:
+    # Powers are slow and points many: the curves are read off tables of their values.
+    long, wide = torso.full_height + 0.3 * torso.recess, 1.1 * torso.half_width
+    steps = 512
+    walls, axes, domes = np.empty(steps + 2), np.empty(steps + 2), np.empty(steps + 2)
+    for k in range(steps + 2):
+        walls[k] = _wall(torso.half_width, torso.full_height, k * long / steps)
+        axes[k] = _axis(torso, k * long / steps)
+        domes[k] = _dome(dome, k * wide / steps)
     for k in range(len(points)):
-        y = points[k, 1] * (torso.full_height + 0.3 * torso.recess)
-        distance = max(points[k, 0], 0.0) * _wall(torso.half_width, torso.full_height, y)
-        floor = _dome(torso, side, distance) + 0.12 * torso.recess * (1 + points[k, 2])
+        y = points[k, 1] * long
+        distance = max(points[k, 0], 0.0) * _read(walls, points[k, 1] * steps)
+        floor = _read(domes, distance / wide * steps) + 0.12 * torso.recess * (1 + points[k, 2])
         # Not a hard floor: what comes near the dome bends before it and does not pile up on it.
         if y > floor - 1:
             y = floor - 1 / max(1 + y - (floor - 1), 1.0)
-        out[k, 0], out[k, 1], out[k, 2] = _axis(torso, y), distance, y
+        out[k, 0], out[k, 1], out[k, 2] = _read(axes, y / long * steps), distance, y
+
+
+@njit(cache=True)
+def _read(table: np.ndarray, place: float) -> float:
+    place = min(max(place, 0.0), len(table) - 2.0)
+    k = int(place)
+    return table[k] + (table[k + 1] - table[k]) * (place - k)
 
 
 @njit(cache=True)
@@ -256,9 +271,9 @@ def _chest_walls(half_width: float, full_height: float, y_cm: np.ndarray, out: n
 
 
 @njit(cache=True)
-def _domes(torso: Torso, side: int, distance: np.ndarray, out: np.ndarray) -> None:
+def _domes(numbers: tuple[float, float, float, float], distance: np.ndarray, out: np.ndarray) -> None:
     for k in range(distance.size):
-        out[k] = _dome(torso, side, distance[k])
+        out[k] = _dome(numbers, distance[k])
 
 
 @njit(cache=True)
@@ -274,12 +289,10 @@ def _wall(half_width: float, full_height: float, y: float) -> float:
 
 
 @njit(cache=True)
-def _dome(torso: Torso, side: int, distance: float) -> float:
-    offset = distance / torso.half_width - 0.46
-    outwards, inwards = min(max(offset / 0.54, 0.0), 1.2) ** 2.2, _unit(-offset / 0.46) ** 2
-    if side == 0:
-        return torso.right_top + torso.right_out * outwards + torso.right_in * inwards
-    return torso.left_top + torso.left_out * outwards + torso.left_in * inwards
+def _dome(numbers: tuple[float, float, float, float], distance: float) -> float:
+    half_width, top, fall_out, fall_in = numbers
+    offset = distance / half_width - 0.46
+    return top + fall_out * min(max(offset / 0.54, 0.0), 1.2) ** 2.2 + fall_in * _unit(-offset / 0.46) ** 2
 
 
 @njit(cache=True)

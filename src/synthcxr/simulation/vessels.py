@@ -133,14 +133,21 @@ def _fit_tree(
 ) -> None:
     """Begin the tree at the patient's hilum, shrink it with its lung, and scale its calibres by their level."""
     hx, hy = hilum_cm
+    steps = 256
+    calibres = np.empty(steps + 2)
+    for k in range(steps + 2):
+        away = (1.5 * k / steps - 0.25) - hy / height
+        below = 1 / (1 + np.exp(-away / 0.05))
+        central = np.exp(-((away / 0.12) ** 2))
+        calibres[k] = (gains[0] * (1 - below) + gains[1] * below) * (1 + (gains[2] - 1) * central)
     for k in range(len(points)):
         axis, distance, y = places[k, 0], places[k, 1], places[k, 2]
         near = np.exp(-((points[k, 0] * 13.8 / 3.4 - 1) ** 2) - ((y - hy) / 3) ** 2)
         x = axis + sign * distance + near * offset
         fitted[k, 0], fitted[k, 1] = hx + scale * (x - hx), hy + scale * (y - hy)
-        below = 1 / (1 + np.exp(-(y - hy) / (0.05 * height)))
-        central = np.exp(-(((y - hy) / (0.12 * height)) ** 2))
-        radii[k] *= (gains[0] * (1 - below) + gains[1] * below) * (1 + (gains[2] - 1) * central)
+        level = min(max((y / height + 0.25) / 1.5 * steps, 0.0), float(steps))
+        low = int(level)
+        radii[k] *= calibres[low] + (calibres[low + 1] - calibres[low]) * (level - low)
 
 
 @njit(cache=True)
@@ -168,7 +175,7 @@ def grow_tree(
     stack[0, 0], stack[0, 1] = 0, len(targets)
     origin[0] = root
     depth, count, place = 1, 0, 0
-    here, end = np.empty(3), np.empty(3)
+    here, end, work = np.empty(3), np.empty(3), np.empty((3, 3))
     while depth > 0:
         depth -= 1
         first, last = stack[depth, 0], stack[depth, 1]
@@ -179,7 +186,7 @@ def grow_tree(
             points[place + 1], radii[place + 1] = targets[first], 0.45 * leaf_radius
             place, count = place + 2, count + 1
             continue
-        low = _split(targets, first, last, here, jitter[count], len(targets), end)
+        low = _split(targets, first, last, here, jitter[count], len(targets), end, work)
         stack[depth, 0], stack[depth, 1] = first, low
         stack[depth + 1, 0], stack[depth + 1, 1] = low, last
         origin[depth], origin[depth + 1] = end, end
@@ -196,20 +203,28 @@ def grow_tree(
 
 @njit(cache=True)
 def _split(
-    targets: np.ndarray, first: int, last: int, here: np.ndarray, jitter: np.ndarray, total: int, end: np.ndarray
+    targets: np.ndarray,
+    first: int,
+    last: int,
+    here: np.ndarray,
+    jitter: np.ndarray,
+    total: int,
+    end: np.ndarray,
+    work: np.ndarray,
 ) -> int:
     """Set where a branch ends, and part its targets in two; returns the index of the second part."""
     number = last - first
-    centre, spreads = np.zeros(3), np.zeros(3)
+    centre, step, spreads = work[0], work[1], work[2]
+    work[:] = 0.0
     for k in range(first, last):
         for axis in range(3):
             centre[axis] += targets[k, axis]
     for axis in range(3):
         centre[axis] /= number
+        step[axis] = centre[axis] - here[axis]
     for k in range(first, last):
         for axis in range(3):
             spreads[axis] += (targets[k, axis] - centre[axis]) ** 2
-    step = centre - here
     span = np.sqrt(step[0] ** 2 + step[1] ** 2 + step[2] ** 2)
     # Stems fork early, which makes the tree radiate from its root; twigs go most of the way.
     reach = 0.62 - 0.50 * np.sqrt(number / total)
