@@ -30,7 +30,9 @@ import gradio as gr
 
 
 BANNER = "Research only. Not for clinical use."
-DEFAULT_MODEL = Path(__file__).resolve().parents[2] / "demo_output" / "model"
+HERE = Path(__file__).resolve().parent
+# Beside this file, as a Space ships it; or what `make demo` left in the checkout.
+MODEL_FOLDERS = (HERE / "model", HERE.parent.parent / "demo_output" / "model")
 MAX_FILE_SIZE = "50mb"
 MAX_PIXELS = 40_000_000
 MAX_PHRASE = 300
@@ -316,18 +318,27 @@ def serve(demo: gr.Blocks, *, allowed_paths: Sequence[str] = (), **kwargs: objec
     )
 
 
+def find_model(named: str | None = None, folders: Sequence[Path] = MODEL_FOLDERS) -> str:
+    """The folder or Hub id of the checkpoint to serve: the one that is named, or the first that lies in `folders`."""
+    found = [folder for folder in ([Path(named)] if named else folders) if (folder / "config.json").is_file()]
+    if found:
+        return str(found[0])
+    if named and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", named):
+        return named  # a Hub id
+    places = named or " or ".join(map(str, folders))
+    sys.exit(f"There is no model in {places}. Run `make demo` first, or name a checkpoint in SYNTHCXR_MODEL.")
+
+
 def main() -> None:
     """Load the model, make the examples, serve the page."""
-    path = os.environ.get("SYNTHCXR_MODEL") or str(DEFAULT_MODEL)
-    if not (Path(path) / "config.json").is_file() and not re.fullmatch(r"[\w.-]+/[\w.-]+", path):
-        sys.exit(f"There is no model in {path}. Run `make demo` first, or name a checkpoint in SYNTHCXR_MODEL.")
+    path = find_model(os.environ.get("SYNTHCXR_MODEL"))
     try:
         reader = Reader(path)
     except (OSError, ValueError) as error:
         sys.exit(f"The model {path} cannot be loaded: {error}")
     with tempfile.TemporaryDirectory(prefix="synthcxr-examples-") as folder:
         examples = example_studies(Path(folder), path)
-        serve(build_demo(reader, examples), allowed_paths=[folder, str(Path(path).resolve())])
+        serve(build_demo(reader, examples), allowed_paths=[folder, str(Path(path, "examples").resolve())])
 
 
 def _about(reader: Reader) -> None:

@@ -2,8 +2,12 @@
 
 import importlib.util
 import io
+import os
+import re
 import shutil
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import gradio as gr
@@ -61,7 +65,7 @@ def test_front_matter_is_what_a_space_needs():
     assert data.sdk_version == gr.__version__
     assert str(data.python_version) == "3.11"
     assert len(data.short_description) <= 60
-    assert data.models
+    assert data.models is None, "a model that is named must exist on the Hub"
     assert "Not for clinical use" in SpaceCard.load(SPACE / "README.md").text
 
 
@@ -173,6 +177,66 @@ def test_without_a_model_the_start_says_what_to_do(app, tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHCXR_MODEL", str(tmp_path))
     with pytest.raises(SystemExit, match="cannot be loaded"):
         app.main()
+
+
+def test_a_model_that_is_named_comes_before_one_that_lies_about(app, tmp_path):
+    beside, checkout = tmp_path / "model", tmp_path / "demo_output"
+    for folder in (checkout, beside):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+    assert app.find_model(None, [beside, checkout]) == str(beside)
+    assert app.find_model(None, [tmp_path / "absent", checkout]) == str(checkout)
+    assert app.find_model(str(checkout), [beside]) == str(checkout)
+    assert app.find_model("org/model", [beside]) == "org/model"
+    for bad in ("../model", str(tmp_path / "absent")):
+        with pytest.raises(SystemExit, match="There is no model in"):
+            app.find_model(bad, [beside])
+    with pytest.raises(SystemExit, match="model or .*demo_output. Run `make demo`"):
+        app.find_model(None, [tmp_path / "no" / "model", tmp_path / "no" / "demo_output"])
+
+
+ALONE = """
+import importlib.metadata, sys
+version = importlib.metadata.version
+def version_but_ours(name):
+    if name == "synthcxr":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return version(name)
+importlib.metadata.version = version_but_ours
+from pathlib import Path
+import app, synthcxr
+from PIL import Image
+here = Path.cwd()
+assert Path(synthcxr.__file__).is_relative_to(here), synthcxr.__file__
+path = app.find_model()
+assert Path(path) == here / "model", path
+examples = app.example_studies(here, path)
+lines = app.Reader(path).read(app.open_radiograph(examples[0][0]), ["edema"], "Clear lungs.")
+print(len(examples), [line.name for line in lines])
+"""
+
+
+def test_the_folder_that_its_readme_makes_runs_where_synthcxr_is_not_installed(checkpoint, tmp_path):
+    readme = (SPACE / "README.md").read_text().partition("## As a Space of your own")[2]
+    commands = re.search(r"```bash\n(.*?)```", readme, re.DOTALL)[1]
+    commands = commands.replace("../my-space", "$SPACE").replace("demo_output/model", "$MODEL")
+    commands = commands.replace("synthcxr publish", "$PYTHON -m synthcxr.cli publish")
+    here = "\n".join(line for line in commands.splitlines() if not line.startswith("hf "))
+    space = tmp_path / "my-space"
+    names = {"SPACE": str(space), "MODEL": str(checkpoint), "PYTHON": sys.executable}
+    root = SPACE.parents[1]
+    subprocess.run(["bash", "-euc", here], cwd=root, env=os.environ | names, check=True, capture_output=True)
+    assert {"app.py", "README.md", "requirements.txt", "synthcxr", "model"} <= {path.name for path in space.iterdir()}
+    done = subprocess.run([sys.executable, "-c", ALONE], cwd=space, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "6 ['Pulmonary edema', 'Clear lungs.']" in done.stdout
+
+
+def test_a_space_installs_what_the_package_needs():
+    project = tomllib.loads((SPACE.parents[1] / "pyproject.toml").read_text())["project"]
+    needed = {*project["dependencies"], *project["optional-dependencies"]["dicom"]}
+    lines = (SPACE / "requirements.txt").read_text().splitlines()
+    assert {line for line in lines if not line.startswith("#")} == needed
 
 
 def test_the_endpoint_answers_a_client(address, radiograph):
