@@ -136,4 +136,5 @@ def apply_effect(scene: Scene, effect: FindingEffect) -> None:
     """Add a finding to a scene in place: its rays, and the air that it leaves to the findings after it."""
     scene.attenuation += effect.attenuation
     for side, share in effect.flooded.items():
-        scene.flooded[side] = 1 - (1 - scene.flooded.get(side, 0.0)) * (1 - share)
+        taken = scene.flooded.get(side)
+        scene.flooded[side] = share if taken is None else 1 - (1 - taken) * (1 - share)

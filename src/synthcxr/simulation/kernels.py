@@ -42,7 +42,7 @@ def project_trunk(
                 u *= u
                 under = (y - columns[j, 2]) * 0.25
                 if under > 0.0:
-                    length = thick * np.sqrt(1.0 - u * u * np.sqrt(u)) * np.sqrt(min(under, 1.0))
+                    length = thick * np.sqrt((1.0 - u * u * np.sqrt(u)) * min(under, 1.0))
             if a < neck_cm and y < 9.0:
                 u = a / neck_cm
                 length = max(length, 2.1 * neck_cm * np.sqrt(1.0 - u * u) * min(1.0, (9.0 - y) * 0.11))
@@ -64,7 +64,7 @@ def lung_length(a: float, y: float, lateral: float, medial: float, depth: float,
     if a <= medial or a >= lateral or y <= 0.0 or y >= dome + recess:
         return 0.0
     u = (a - medial) / (lateral - medial)
-    length = depth * np.sqrt(1.0 - u * u * u) * np.sqrt(min((a - medial) * 0.6, 1.0))
+    length = depth * np.sqrt((1.0 - u * u * u) * min((a - medial) * 0.6, 1.0))
     if y > dome:
         length *= 0.55 * (1.0 - np.sqrt((y - dome) / recess)) + 0.45 * max(1.0 - 2.0 * (y - dome), 0.0)
     return length
@@ -146,13 +146,16 @@ def settle_lung(
         cavity (`np.ndarray`): Length in the cavity; what the core takes is taken off.
         lung (`np.ndarray`): Length in the lung, before that; `cavity` itself unless it has collapsed.
         blood (`np.ndarray`): Length in vessels; replaced by what they add to the line integral.
-        aerated (`np.ndarray`): Filled with the length in aerated lung.
-        masks (`np.ndarray` of shape `(3, height, width)`, bool): Filled: the cavity, lung seen as such, free air.
+        aerated (`np.ndarray`): Zeros; filled with the length in aerated lung.
+        masks (`np.ndarray` of shape `(3, height, width)`, bool): Zeros; filled: cavity, lung seen as such, free air.
     """
     factor = np.float32(contrast)
     for i in range(cavity.shape[0]):
         for j in range(cavity.shape[1]):
             whole, inside, middle = cavity[i, j], lung[i, j], core[i, j]
+            if whole <= 0.0 and inside <= 0.0:
+                blood[i, j] = 0.0
+                continue
             air = max(inside - middle, np.float32(0.0))
             aerated[i, j] = air
             blood[i, j] = min(blood[i, j], np.float32(0.7) * air) * factor
@@ -336,9 +339,13 @@ def project_spine(
             value = 0.0
             if u < 1.0:
                 rim = np.sqrt(1.0 - u**6)
-                value = (level + 0.30 * plate + 0.35 * np.exp(-(((u - 0.93) / 0.09) ** 2)) * (f < 0.85)) * rim
+                value = level + 0.30 * plate
+                if u > 0.60 and f < 0.85:
+                    value += 0.35 * np.exp(-(((u - 0.93) / 0.09) ** 2))
+                value *= rim
                 pedicle = ((u - 0.62) / 0.20) ** 2 + ((f - 0.30) / 0.17) ** 2
-                value += 0.28 * np.exp(-(((pedicle - 1.0) / 0.7) ** 2))
+                if pedicle < 3.5:
+                    value += 0.28 * np.exp(-(((pedicle - 1.0) / 0.7) ** 2))
             elif u < 2.2 and abs(f - 0.34) < 0.16:
                 value = 0.20 * np.sqrt(1.0 - ((f - 0.34) / 0.16) ** 2) * (1.0 - (u - 1.0) * 0.55)
             process = ((dx - rotation) / 0.32) ** 2 + ((f - 0.72) / 0.26) ** 2

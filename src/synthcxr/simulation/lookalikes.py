@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .projection import solid_length, tube_length
+from .projection import solid_length, solid_patch, tube_length
 from .scene import SIDES, Bone, Scene
 from .streams import stream
 
@@ -43,9 +43,10 @@ def _add_fat_pads(scene: Scene, rng: np.random.Generator) -> None:
         wide, high = (1.2 + 2.0 * heavy * draw[1]) * size, (1.0 + 1.8 * heavy * draw[2]) * size
         floor = scene.landmarks[f"{side}_cardiophrenic"][1]
         solid = np.array([[edge, floor - 0.3 * high, wide, high, 0.5 * sign, 4.0 * size * (0.4 + draw[3])]])
-        soft = solid_length(scene, solid) ** 2 / np.float32(solid[0, 5])  # fat has no sharp rim
-        length = np.minimum(soft, scene.lung_thickness[side])
-        scene.attenuation += np.float32(0.9 * scene.mu_soft - scene.mu_lung[side]) * length
+        window, length = solid_patch(scene, solid)
+        soft = length**2 / np.float32(solid[0, 5])  # fat has no sharp rim
+        length = np.minimum(soft, scene.lung_thickness[side][window])
+        scene.attenuation[window] += np.float32(0.9 * scene.mu_soft - scene.mu_lung[side]) * length
 
 
 def _add_nipples(scene: Scene, rng: np.random.Generator) -> None:
@@ -60,7 +61,8 @@ def _add_nipples(scene: Scene, rng: np.random.Generator) -> None:
         x, y = sign * (0.58 + 0.03 * draw[0]) * geometry.half_width_cm, low + 0.6 * draw[1] * size
         radius = 0.38 * size + 0.1 * uniform[2]
         solid = np.array([[x, y, radius, radius, 0.0, 1.0]])
-        scene.attenuation += np.float32(scene.mu_soft) * solid_length(scene, solid)
+        window, length = solid_patch(scene, solid)
+        scene.attenuation[window] += np.float32(scene.mu_soft) * length
 
 
 def _add_scars(scene: Scene, rng: np.random.Generator) -> None:
@@ -102,7 +104,8 @@ def _add_cartilage(scene: Scene, rng: np.random.Generator) -> None:
     radius = (0.20 + 0.25 * uniform[:, 3]) * size
     flecks[:, 2], flecks[:, 3], flecks[:, 4] = 1.8 * radius, 0.7 * radius, 6.28 * uniform[:, 4]
     flecks[:, 5] = 0.5 * old * (0.3 + uniform[:, 3])
-    scene.attenuation += np.float32(scene.mu_bone) * solid_length(scene, flecks)
+    window, length = solid_patch(scene, flecks)
+    scene.attenuation[window] += np.float32(scene.mu_bone) * length
 
 
 def _add_muscles(scene: Scene, rng: np.random.Generator) -> None:
@@ -112,12 +115,14 @@ def _add_muscles(scene: Scene, rng: np.random.Generator) -> None:
     thick = (1.0 if geometry.sex == "male" else 0.55) * (0.5 + 0.9 * uniform[0]) * geometry.half_width_cm / 13.8
     width, height = geometry.half_width_cm, geometry.lung_height_cm
     reach = (0.42 + 0.12 * uniform[1]) * height
-    y = scene.y_cm[:, None].astype(np.float32)
-    distance = (np.abs(scene.x_cm) / width).astype(np.float32)[None, :]
     # The lower edge runs from the armpit down and inwards.
-    edge = np.float32(reach) * (1.05 - np.abs(distance - 0.80) * 1.6)
-    under = np.clip((edge - y) * np.float32(0.30), 0, 1)
-    scene.attenuation += np.float32(scene.mu_soft * thick) * under * (scene.body_cm > 2)
+    edge = (reach * (1.05 - np.abs(np.abs(scene.x_cm) / width - 0.80) * 1.6)).astype(np.float32)
+    rows = slice(0, int(np.searchsorted(scene.y_cm, edge.max())))
+    under = (edge - scene.y_cm[rows, None].astype(np.float32)) * np.float32(0.30)
+    np.minimum(np.maximum(under, 0, out=under), 1, out=under)
+    under *= scene.body_cm[rows] > 2
+    under *= np.float32(scene.mu_soft * thick)
+    scene.attenuation[rows] += under
 
 
 def _add_skin_fold(scene: Scene, rng: np.random.Generator) -> None:
@@ -171,7 +176,8 @@ def _add_clothes(scene: Scene, rng: np.random.Generator) -> None:
     if uniform[1] < 0.4:
         rows = np.arange(4)[:, None] * 0.24 * height + (0.1 + 0.1 * uniform[2]) * height
         buttons = np.hstack([np.full((4, 1), 1.5 * (uniform[3] - 0.5)), rows, np.full((4, 2), 0.5), np.zeros((4, 1))])
-        scene.attenuation += solid_length(scene, np.hstack([buttons, np.full((4, 1), 0.16)]))
+        window, length = solid_patch(scene, np.hstack([buttons, np.full((4, 1), 0.16)]))
+        scene.attenuation[window] += length
         return
     share = np.linspace(-1, 1, 19)
     if uniform[1] < 0.7 or geometry.sex == "male":

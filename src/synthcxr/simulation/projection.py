@@ -18,6 +18,7 @@ from .kernels import (
 )
 from .mediastinum import airways, descending_aorta, great_vessel_solids, heart_solids, landmarks, stomach_solids
 from .parenchyma import lung_texture
+from .placement import window_around
 from .scene import SIDES, Bone, Geometry, Scene
 from .skeleton import clavicle, humerus, rib_bones, rib_radius, scapula, trace_ribs, vertebrae
 from .soft_tissue import add_arms, add_breasts
@@ -64,6 +65,17 @@ def solid_length(scene: Scene, solids: np.ndarray, *, softness: float = 0.0) -> 
     squares = np.full(scene.attenuation.shape, _OUTSIDE, np.float32)
     project_ellipsoids(scene.x_cm, scene.y_cm, solids, softness, squares)
     return np.sqrt(np.maximum(squares, 0, out=squares), out=squares)
+
+
+def solid_patch(scene: Scene, solids: np.ndarray, *, softness: float = 0.0) -> tuple[tuple[slice, slice], np.ndarray]:
+    """The rows and columns that hold a union of ellipsoids, and the path length through it there."""
+    reach = solids[:, 2:4].max(axis=1) * (1 + softness)
+    low, high = (solids[:, :2] - reach[:, None]).min(axis=0), (solids[:, :2] + reach[:, None]).max(axis=0)
+    window = window_around(scene, (low[0], high[0]), (low[1], high[1]))
+    x_cm, y_cm = scene.x_cm[window[1]], scene.y_cm[window[0]]
+    squares = np.full((len(y_cm), len(x_cm)), _OUTSIDE, np.float32)
+    project_ellipsoids(x_cm, y_cm, solids, softness, squares)
+    return window, np.sqrt(np.maximum(squares, 0, out=squares), out=squares)
 
 
 def tube_length(scene: Scene, tubes: list[Bone], *, out: np.ndarray | None = None) -> np.ndarray:
@@ -169,7 +181,7 @@ def _project_lungs(scene: Scene, outline: Outline, cavities: dict[str, np.ndarra
     for index, side in enumerate(SIDES):
         cavity, collapse = cavities[side], getattr(geometry, f"collapse_{side}")
         lung = _collapsed(scene, outline, index, collapse) if collapse > 0 else cavity
-        aerated, masks = np.empty_like(cavity), np.empty((3, *cavity.shape), bool)
+        aerated, masks = np.zeros_like(cavity), np.zeros((3, *cavity.shape), bool)
         contrast, dome = scene.mu_soft - scene.mu_lung[side], np.ascontiguousarray(outline.columns[:, index])
         settle_lung(scene.y_cm, dome, core, contrast, cavity, lung, blood[side], aerated, masks)
         scene.lung_thickness[side], scene.vessels[side] = aerated, blood[side]
@@ -200,7 +212,8 @@ def _attenuate_soft_tissue(scene: Scene, cavities: dict[str, np.ndarray], core: 
     scene.bones["trachea"] = scene.bones["airways"][:1]
     attenuation -= (1.0 * mu) * tube_length(scene, scene.bones["airways"])
     gas = np.vstack([scene.solids["gastric_bubble"], scene.solids["bowel"]])
-    attenuation -= (0.9 * mu) * solid_length(scene, gas)
+    window, length = solid_patch(scene, gas)
+    attenuation[window] -= (0.9 * mu) * length
     scene.attenuation = np.maximum(attenuation, 0, out=attenuation)
 
 

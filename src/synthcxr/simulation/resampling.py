@@ -34,7 +34,7 @@ def turn_image(image: np.ndarray, angle: float, out: np.ndarray) -> None:
 
 def turn_mask(size: int, angle: float) -> np.ndarray:
     """Indices `(size * size,)` into a flat mask that turn it as `turn_image` turns an image (nearest pixel)."""
-    index = np.empty((size, size), np.int32)
+    index = np.empty((size, size), np.uint32)  # unsigned: negative places need no care
     _turned_places(size, angle, index)
     return index.ravel()
 
@@ -42,11 +42,10 @@ def turn_mask(size: int, angle: float) -> np.ndarray:
 @njit(cache=True)
 def turned(mask: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Mask `(size, size)` with its pixels taken from the places that `turn_mask` gives."""
-    out, flat, moved = np.empty_like(mask), mask.ravel(), index.size
-    places = out.ravel()
-    for k in range(moved):
-        places[k] = flat[index[k]]
-    return out
+    out, flat = np.empty(index.size, mask.dtype), mask.ravel()
+    for k in range(index.size):
+        out[k] = flat[index[k]]
+    return out.reshape(mask.shape)
 
 
 def smooth_coarsely(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -100,14 +99,18 @@ def enlarge(coarse: np.ndarray, factor: int, size: int) -> np.ndarray:
 @njit(cache=True)
 def _block_mean(image: np.ndarray, factor: int, out: np.ndarray) -> None:
     size = image.shape[0]
+    line = np.empty(size)
     for i in range(out.shape[0]):
         bottom = min((i + 1) * factor, size)
+        line[:] = 0.0
+        for r in range(i * factor, bottom):
+            for c in range(size):
+                line[c] += image[r, c]
         for j in range(out.shape[1]):
             right = min((j + 1) * factor, size)
             total = 0.0
-            for r in range(i * factor, bottom):
-                for c in range(j * factor, right):
-                    total += image[r, c]
+            for c in range(j * factor, right):
+                total += line[c]
             out[i, j] = total / ((bottom - i * factor) * (right - j * factor))
 
 

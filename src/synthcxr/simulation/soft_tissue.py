@@ -47,13 +47,13 @@ def add_breasts(scene: Scene) -> None:
     spread = 0.06 * width if geometry.supine else 0.0
     for sign in (-1.0, 1.0):
         centre = sign * (0.60 * width + spread)
-        columns = np.flatnonzero(np.abs(scene.x_cm - centre) < wide)
-        rows = np.flatnonzero((scene.y_cm > low - 1.6 * high) & (scene.y_cm < low + high))
-        if not len(columns) or not len(rows):
-            continue
-        window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        u = (scene.x_cm[window[1]] - centre)[None, :] / wide
-        v = (scene.y_cm[window[0]] - low)[:, None] / high
-        below = np.sqrt(np.maximum(1 - u * u - np.maximum(v, 0) ** 2, 0))
-        above = np.clip(1 + np.minimum(v, 0) / 1.6, 0, 1)
-        scene.body_cm[window] += (thick * below * above * above * (3 - 2 * above)).astype(np.float32)
+        top, bottom = np.searchsorted(scene.y_cm, (low - 1.6 * high, low + high))
+        left, right = np.searchsorted(scene.x_cm, (centre - wide, centre + wide))
+        u = ((scene.x_cm[left:right] - centre) / wide).astype(np.float32)
+        v = ((scene.y_cm[top:bottom] - low) / high).astype(np.float32)
+        above = np.minimum(1 + np.minimum(v, 0) / np.float32(1.6), 1)
+        fade = np.float32(thick) * above * above * (3 - 2 * above)
+        below = (1 - np.maximum(v, 0) ** 2)[:, None] - u * u
+        np.sqrt(np.maximum(below, 0, out=below), out=below)
+        below *= fade[:, None]
+        scene.body_cm[top:bottom, left:right] += below
