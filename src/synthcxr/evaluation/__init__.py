@@ -15,7 +15,7 @@ from .metrics import (
     stratified_auroc,
     stratified_average_precision,
 )
-from .results import Result, merge_results, read_results, results_markdown, results_table, write_results
+from .results import Result, merge_results, read_results, results_table, write_results
 
 
 # These need torch or matplotlib; results and metrics do not.
@@ -60,7 +60,6 @@ __all__ = [
     "plot_roc",
     "read_results",
     "recall_at_k",
-    "results_markdown",
     "results_table",
     "roc_curve",
     "stratified_auroc",

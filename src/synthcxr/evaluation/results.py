@@ -15,6 +15,10 @@ from ..data.whole_files import write_json
 from .bootstrap import Estimate
 
 
+RESULTS_NAME = "results.json"
+"""The file that collects the results of a model, in its folder."""
+
+
 @dataclass(frozen=True)
 class Result:
     """
@@ -169,12 +173,6 @@ def results_table(results: Sequence[Result], *, title: str | None = "Not for cli
     for row in _rows(results):
         table.add_row(*row)
     return table
-
-
-def results_markdown(results: Sequence[Result]) -> str:
-    """The results as a Markdown table, for a card."""
-    lines = [_COLUMNS, tuple("---:" if name in {"value", "n"} else "---" for name in _COLUMNS), *_rows(results)]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
 _COLUMNS = ("task", "dataset", "metric", "of", "variant", "value", "95 % interval", "n")

@@ -12,14 +12,13 @@ from transformers import PreTrainedModel, ProcessorMixin
 from ..data.pairs import load_pairs
 from . import retrieval, zero_shot
 from .encoder import Encoder, embed_dataset, load_encoder
-from .results import Result, merge_results, read_results, write_results
+from .results import RESULTS_NAME, Result, merge_results, read_results, write_results
 from .rows import column_values, dataset_digest, single_origin
 
 
 logger = logging.getLogger(__name__)
 
 TASKS = (zero_shot.TASK, retrieval.TASK)
-RESULTS_NAME = "results.json"
 
 
 def evaluate(

@@ -54,11 +54,6 @@ class Finding:
     excludes_same_side: tuple[str, ...] = ()
     synonyms: tuple[str, ...] = ()
 
-    @property
-    def can_be_subtle(self) -> bool:
-        """Whether it can be so faint that a careful reader might miss it."""
-        return "subtle" in self.severities
-
 
 _GRADES = ("subtle", "mild", "moderate", "severe")
 _ZONES = ("lower_zone", "mid_zone", "upper_zone")

@@ -33,7 +33,6 @@ class Style:
     detail: float
 
 
-ORGANS = ("devices", "lungs", "pleura", "heart", "mediastinum", "bones", "soft_tissues", "abdomen")
 _LUNGS_FIRST = ("lungs", "pleura", "heart", "mediastinum", "abdomen", "bones", "soft_tissues", "devices")
 _HEART_FIRST = ("heart", "mediastinum", "lungs", "pleura", "bones", "soft_tissues", "abdomen", "devices")
 _DEVICES_FIRST = ("devices", "lungs", "pleura", "heart", "mediastinum", "bones", "soft_tissues", "abdomen")
