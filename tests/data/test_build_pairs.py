@@ -7,10 +7,11 @@ import textwrap
 import numpy as np
 import pytest
 from datasets import load_dataset
+from huggingface_hub import DatasetCard
 
 from synthcxr.data import PAIR_FEATURES, build_pairs
 from synthcxr.data.build_pairs import simulate_pair
-from synthcxr.data.dataset_folder import dataset_yaml, read_manifest
+from synthcxr.data.dataset_folder import read_manifest
 from synthcxr.ontology import FINDING_IDS, REGION_IDS, StudySpec
 from synthcxr.reports import split_sections, write_report
 from synthcxr.simulation import simulate
@@ -95,7 +96,7 @@ def test_the_manifest_and_the_header_describe_the_folder(folder, specs):
         *sorted(path for path in contents(folder) if path.startswith("data/validation")),
         *sorted(path for path in contents(folder) if path.startswith("data/test")),
     ]
-    header = dataset_yaml(folder)
+    header = DatasetCard.load(folder / "README.md").data.to_dict()
     assert [item["split"] for item in header["configs"][0]["data_files"]] == list(SPLITS)
     assert sum(split["num_examples"] for split in header["dataset_info"]["splits"]) == len(specs)
     assert not [name for name in contents(folder) if "/." in f"/{name}"], "nothing temporary is left"

@@ -1,3 +1,4 @@
+import json
 import os
 import resource
 import signal
@@ -231,3 +232,16 @@ def test_a_manifest_that_is_not_ours_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_text('{"format": 99}')
     with pytest.raises(ValueError, match="is of another format"):
         read_manifest(tmp_path)
+    for damage in ('{"format": 1}', '{"format": 1, "complete": true, "request": {}, "shards": {}}'):
+        (tmp_path / "manifest.json").write_text(damage)
+        with pytest.raises(ValueError, match=r"manifest\.json is damaged: (complete|shards) is"):
+            read_manifest(tmp_path)
+
+
+def test_records_of_shards_that_are_damaged_are_refused(tmp_path):
+    folder = write(tmp_path / "pairs")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["shards"][0].pop("sha256")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="has damaged records of its shards"):
+        write(folder)

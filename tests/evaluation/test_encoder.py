@@ -1,5 +1,7 @@
 """A dual encoder of transformers' kind as an encoder, ours and somebody else's."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -133,3 +135,11 @@ def test_grey_levels_know_the_bit_depth():
     assert mean_grey_level(Image.fromarray(values)) == pytest.approx(100 / 255)
     assert mean_grey_level(Image.fromarray(values).convert("RGB")) == pytest.approx(100 / 255)
     assert mean_grey_level(Image.fromarray(values.astype(np.uint16) * 257)) == pytest.approx(100 / 255)
+
+
+def test_weights_that_are_cut_short_are_named(checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint, tmp_path / "cut")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="cut is no model with its processor: .*incomplete metadata"):
+        load_encoder(folder)

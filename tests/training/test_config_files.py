@@ -24,8 +24,13 @@ def test_an_unknown_key_is_named_with_the_closest_known_one(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"- 1\n- 2\n", "holds a list"), (b"a: [1", "is not YAML"), (b"\xff\xfe\x00", "is not YAML")],
-    ids=["list", "broken", "binary"],
+    [
+        (b"- 1\n- 2\n", "holds a list"),
+        (b"[]", "holds a list"),
+        (b"a: [1", "is not YAML"),
+        (b"\xff\xfe\x00", "is not YAML"),
+    ],
+    ids=["list", "empty list", "broken", "binary"],
 )
 def test_what_is_no_mapping_is_refused_in_one_line(tmp_path, content, message):
     path = tmp_path / "run.yaml"

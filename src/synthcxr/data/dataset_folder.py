@@ -156,20 +156,10 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged: no JSON.") from None
     if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
         raise ValueError(f"{path} is of another format; expected {MANIFEST_FORMAT}.")
+    for key, kind in (("complete", bool), ("request", dict), ("shards", list)):
+        if not isinstance(manifest.get(key), kind):
+            raise ValueError(f"{path} is damaged: {key} is {manifest.get(key)!r:.40}.")
     return manifest
-
-
-def dataset_yaml(folder: str | Path) -> dict[str, Any]:
-    """
-    What the YAML header of a dataset's README must say for `load_dataset`: `configs` and `dataset_info`.
-
-    Args:
-        folder (`str` or `Path`): Folder of a finished dataset.
-
-    Returns:
-        `dict[str, Any]`: To be merged into a card's own metadata.
-    """
-    return _yaml([ShardRecord.from_dict(item) for item in read_manifest(folder)["shards"]])
 
 
 def _build(
@@ -235,8 +225,11 @@ def _reusable(folder: Path, request: dict[str, Any], plans: Sequence[ShardPlan])
             raise ValueError(f"{folder} holds a dataset that was not built here; choose another folder.")
         return {}
     manifest = read_manifest(folder)
-    data = manifest["shards"] or [json.loads(path.read_text()) for path in sorted(folder.glob(f"{_RECORDS}/*.json"))]
-    records = {item["path"]: ShardRecord.from_dict(item) for item in data}
+    try:
+        data = manifest["shards"] or [json.loads(path.read_text()) for path in folder.glob(f"{_RECORDS}/*.json")]
+        records = {item["path"]: ShardRecord.from_dict(item) for item in data}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{folder} has damaged records of its shards; choose another folder.") from error
     before, now = manifest["request"], json.loads(json.dumps(request))
     differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if differing and records:

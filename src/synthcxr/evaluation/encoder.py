@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from PIL.Image import Image
+from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from transformers import AutoModel, AutoProcessor, PreTrainedModel, ProcessorMixin
 
@@ -150,7 +151,7 @@ def load_encoder(
     try:
         model = AutoModel.from_pretrained(path_or_model, trust_remote_code=trust_remote_code)
         processor = processor or AutoProcessor.from_pretrained(path_or_model, trust_remote_code=trust_remote_code)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ValueError(f"{path_or_model} is no model with its processor: {str(error).splitlines()[0]}") from error
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return DualEncoder(model, processor, batch_size=batch_size, device=device)

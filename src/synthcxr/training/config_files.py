@@ -18,11 +18,12 @@ def read_config(path: str | Path, known: Iterable[str]) -> dict[str, Any]:
         ValueError: If the file cannot be read, is no mapping or has a key that is not in `known`.
     """
     try:
-        settings = yaml.safe_load(Path(path).read_text()) or {}
+        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    settings = {} if settings is None else settings
     if not isinstance(settings, dict):
         raise ValueError(f"{path} holds a {type(settings).__name__}; expected keys with values.")
     settings = {str(key).replace("-", "_"): value for key, value in settings.items()}

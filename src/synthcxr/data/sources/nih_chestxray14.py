@@ -96,10 +96,10 @@ def _read_entries(folder: Path) -> dict[str, dict]:
     for line, row in _read_table(table, (*needed, "View Position")):
         name = row["Image Index"]
         try:
-            age = float(re.match(r"\d+", row["Patient Age"])[0])
+            age = _years(row["Patient Age"])
             findings = {to_finding(NAME, label) for label in row["Finding Labels"].split("|")}
             follow_up = int(row["Follow-up #"])
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise ValueError(f"{table}, line {line} ({name}): {error}") from error
         entries[name] = {
             "labels": tuple(with_ancestors(finding for finding in findings if finding is not None)),
@@ -110,6 +110,14 @@ def _read_entries(folder: Path) -> dict[str, dict]:
             "study_id": f"{NAME}-{row['Patient ID']}-{follow_up:03d}",
         }
     return entries
+
+
+def _years(text: str) -> float:
+    """The first edition of the table writes 058Y."""
+    match = re.match(r"\d+", text)
+    if match is None:
+        raise ValueError(f"Patient Age is {text!r}; expected a number.")
+    return float(match[0])
 
 
 def _read_table(table: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
