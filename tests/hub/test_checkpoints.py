@@ -85,6 +85,23 @@ def test_a_broken_configuration_is_named(tmp_path):
         read_config(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["../private.Model", "/tmp/private.Model", "deep/private.Model"])
+def test_code_of_another_folder_is_not_taken_along(folder, name):
+    (folder.parent / "private.py").write_text("password = 1")
+    config = read_config(folder)
+    config["auto_map"]["AutoModelForImageClassification"] = name
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="private' in an auto_map or code; expected a sibling file"):
+        checkpoint_files(folder)
+
+
+@pytest.mark.parametrize("record", ["[]", "{", '{"metrics": [1]}', '{"request": "x"}'])
+def test_a_damaged_record_is_named(folder, record):
+    (folder / "pretraining.json").write_text(record)
+    with pytest.raises(ValueError, match=r"pretraining\.json (is|holds)"):
+        read_record(folder)
+
+
 def test_folders_of_the_machine_are_named_without_their_path():
     record = {
         "request": {"dataset": ["/home/someone/secret/pairs", "org/pairs"], "training": {"output_dir": "/home/x"}}

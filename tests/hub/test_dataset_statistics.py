@@ -2,6 +2,8 @@
 
 import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tiny_artefacts import build_tiny_dataset
 
@@ -65,3 +67,29 @@ def test_a_folder_without_shards_is_refused(tmp_path):
 def test_real_patients_are_counted_apart(tmp_path):
     train = describe_dataset(build_tiny_dataset(tmp_path / "pairs", origin="real"))["train"]
     assert (train.num_patients, train.num_real_patients) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("columns", "metadata", "message"),
+    [
+        ({"origin": ["real"], "labels": [["edema"]]}, {}, "a column 'origin' of another type; expected ClassLabel"),
+        ({"labels": [["edema"]]}, {}, "a column 'labels' of another type; expected a list of ClassLabel"),
+        ({"report": [5]}, {}, "a column 'report' of another type; expected string"),
+        ({"report": ["a"]}, {"huggingface": "no JSON"}, "declares features that `datasets` does not know"),
+        ({"report": ["a"]}, {"huggingface": '{"info": {"features": {"x": {"_type": "Nope"}}}}'}, "does not know"),
+    ],
+)
+def test_columns_that_are_not_the_schemas_are_named(tmp_path, columns, metadata, message):
+    (tmp_path / "data").mkdir()
+    table = pa.table(columns).replace_schema_metadata(metadata)
+    pq.write_table(table, tmp_path / "data" / "train-00000-of-00001.parquet")
+    with pytest.raises(ValueError, match=f"train-00000-of-00001.parquet .*{message}"):
+        describe_dataset(tmp_path)
+
+
+def test_columns_that_are_missing_or_empty_say_nothing(tmp_path):
+    (tmp_path / "data").mkdir()
+    table = pa.table({"report": pa.array(["a", None], pa.large_string()), "view": pa.nulls(2)})
+    pq.write_table(table, tmp_path / "data" / "train-00000-of-00001.parquet")
+    train = describe_dataset(tmp_path)["train"]
+    assert (train.num_rows, train.origins, train.views, train.report_words) == (2, {None: 2}, {}, [1])

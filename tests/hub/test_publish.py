@@ -178,6 +178,7 @@ def test_real_rows_are_refused(tmp_path):
         ("---\nlicense: mit\n---\n# A model\n", "does not say 'Not for clinical use'"),
         ("# A model\nNot for clinical use.\n", "names no license"),
         ("---\n- a list\n---\n# A model\n", "metadata that the Hub would refuse"),
+        ("---\nlicense: [mit\n---\n# A model\n", "metadata that the Hub would refuse"),
     ],
 )
 def test_a_card_that_lacks_something_is_refused(model_folder, text, message):

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
+import yaml
 from datasets import Features, List
 from huggingface_hub import DatasetCard, DatasetCardData, ModelCard, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..data.whole_files import write_text
-from ..evaluation.results import Result, read_results
+from ..evaluation.results import RESULTS_NAME, Result, read_results
 from .card_content import composition, dataset_content, model_index_entries, results_content
-from .checkpoints import count_parameters, read_config, read_record, training_content
+from .checkpoints import count_parameters, read_config, read_json, read_record, training_content
 from .citations import citations, method_name
 from .dataset_statistics import dataset_shards, describe_dataset, read_features
 
 
 PLACEHOLDER = "org/name"
 """Hub id in the examples of a card that is not published yet."""
+
+Card = TypeVar("Card", ModelCard, DatasetCard)
 
 _REPO_ID_LINE = re.compile(r'^repo_id = ".*"$', re.MULTILINE)
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -152,6 +154,20 @@ def save_card(card: ModelCard | DatasetCard, path: str | Path) -> Path:
     return write_text(Path(path) / "README.md", str(card))
 
 
+def read_card(path: str | Path, kind: type[Card]) -> Card | None:
+    """
+    The card of a folder, which anybody may have written; `None` where there is no `README.md`.
+
+    Raises:
+        ValueError: When its metadata are not what the Hub takes.
+    """
+    file = Path(path) / "README.md"
+    try:
+        return kind.load(file) if file.is_file() else None
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{file} has metadata that the Hub would refuse: {' '.join(str(error).split())}") from error
+
+
 def set_repo_id(text: str, repo_id: str) -> str:
     """The text of a card whose loading examples use `repo_id` (a Hub id, or a folder to try them on)."""
     return _REPO_ID_LINE.sub(lambda _: f'repo_id = "{repo_id}"', text)
@@ -221,7 +237,7 @@ def _percent(value: float) -> str:
 
 
 def _stored_results(path: str | Path) -> list[Result]:
-    file = Path(path) / "results.json"
+    file = Path(path) / RESULTS_NAME
     return read_results(file) if file.is_file() else []
 
 
@@ -273,7 +289,7 @@ def _figures(path: str | Path) -> list[dict[str, str]]:
 
 def _image_size(path: str | Path) -> str | None:
     file = Path(path) / "processor_config.json"
-    settings = json.loads(file.read_text()) if file.is_file() else {}
+    settings = read_json(file) if file.is_file() else {}
     size = (settings.get("image_processor") or {}).get("size")
     if isinstance(size, dict):
         return " x ".join(str(side) for side in size.values())
@@ -281,8 +297,8 @@ def _image_size(path: str | Path) -> str | None:
 
 
 def _dataset_metadata(path: str | Path, *, license: str, title: str, content: Mapping[str, Any]) -> DatasetCardData:
-    existing = Path(path) / "README.md"
-    data = DatasetCard.load(existing).data if existing.is_file() else DatasetCardData()
+    existing = read_card(path, DatasetCard)
+    data = DatasetCardData() if existing is None else existing.data
     data.license = license
     data.language = "en"
     data.pretty_name = title

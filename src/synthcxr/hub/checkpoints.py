@@ -42,13 +42,22 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises:
         ValueError: When there is none.
     """
-    return _read_json(Path(path) / "config.json")
+    return read_json(Path(path) / "config.json")
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """The record that pre-training left in a checkpoint folder (`pretraining.json`); empty when there is none."""
+    """
+    The record that pre-training left in a checkpoint folder (`pretraining.json`); empty when there is none.
+
+    Raises:
+        ValueError: When the file is damaged.
+    """
     file = Path(path) / RECORD_NAME
-    return _read_json(file) if file.exists() else {}
+    record = read_json(file) if file.exists() else {}
+    for key in ("request", "metrics", "environment"):
+        if not isinstance(record.get(key) or {}, dict):
+            raise ValueError(f"{file} is damaged: {key} is {record[key]!r:.40}; expected an object.")
+    return record
 
 
 def training_content(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +133,13 @@ def checkpoint_files(path: str | Path) -> list[Path]:
     return sorted(chosen | {Path(name) for name in _code_files(path)})
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """
+    An object from a JSON file of a checkpoint folder.
+
+    Raises:
+        ValueError: When the file is absent, no JSON or holds something else.
+    """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -138,7 +153,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 def _check_index(path: Path) -> None:
     for index in path.glob("*.safetensors.index.json"):
-        for shard in sorted(set(_read_json(index).get("weight_map", {}).values())):
+        for shard in sorted(set(read_json(index).get("weight_map", {}).values())):
             if not (path / shard).is_file():
                 raise ValueError(f"{path} lacks {shard}, which {index.name} names.")
 
@@ -148,7 +163,7 @@ def _code_files(path: Path) -> set[str]:
     references = []
     for name in ("config.json", "processor_config.json", "tokenizer_config.json"):
         if (path / name).is_file():
-            references += _auto_map_references(_read_json(path / name))
+            references += _auto_map_references(read_json(path / name))
     modules = {reference.rpartition("--")[2].rpartition(".")[0] for reference in references}
     if not any(module.startswith("modeling_") for module in modules):
         raise ValueError(
@@ -157,7 +172,11 @@ def _code_files(path: Path) -> set[str]:
         )
     waiting, found = sorted(modules), set()
     while waiting:
-        name = f"{waiting.pop()}.py"
+        module = waiting.pop()
+        # A name comes from the folder itself: a path in it would take files from elsewhere along.
+        if not module.isidentifier():
+            raise ValueError(f"{path} names the module {module!r} in an auto_map or code; expected a sibling file.")
+        name = f"{module}.py"
         if name in found:
             continue
         if not (path / name).is_file():

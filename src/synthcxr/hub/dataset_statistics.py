@@ -13,7 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Features
+from datasets import Features, LargeList, List, Value
+
+from ..data.schema import PAIR_FEATURES
 
 
 Row = dict[str, Any]
@@ -119,16 +121,37 @@ def read_features(shard: Path) -> Features:
         return Features.from_arrow_schema(pq.read_schema(shard))
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{shard} is no complete Parquet file: {' '.join(str(error).split())}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # whatever its metadata say
+        raise ValueError(f"{shard} declares features that `datasets` does not know.") from error
 
 
 def _rows(shards: list[Path]) -> Iterator[Row]:
     for shard in shards:
         features = read_features(shard)
+        _check_features(features, shard)
         columns = [name for name in _COLUMNS if name in features]
         with pq.ParquetFile(shard) as file:
             for batch in file.iter_batches(batch_size=1024, columns=columns):
                 for row in batch.to_pylist():
                     yield _named(row, features)
+
+
+def _check_features(features: Features, shard: Path) -> None:
+    for name in (name for name in _COLUMNS if name in features):
+        expected = _kind(PAIR_FEATURES[name])
+        if _kind(features[name]) not in (expected, "null"):
+            raise ValueError(f"{shard} has a column {name!r} of another type; expected {expected}, as in the schema.")
+
+
+def _kind(feature: Any) -> str:
+    """What a column holds, whichever names and precision it has."""
+    if isinstance(feature, dict):
+        return "a struct"
+    if isinstance(feature, List | LargeList):
+        return f"a list of {_kind(feature.feature)}"
+    if isinstance(feature, Value):
+        return feature.dtype.removeprefix("large_").rstrip("0123456789")
+    return type(feature).__name__
 
 
 def _named(row: Row, features: Features) -> Row:

@@ -15,7 +15,7 @@ from huggingface_hub import DatasetCard, HfApi, ModelCard
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
-from .cards import render_dataset_card, render_model_card, set_repo_id
+from .cards import read_card, render_dataset_card, render_model_card, set_repo_id
 from .checkpoints import checkpoint_files
 from .dataset_statistics import dataset_shards, describe_dataset
 
@@ -171,10 +171,7 @@ def _card(kind: str, path: Path, repo_id: str) -> str:
     """The folder's card, or one rendered from its data when its `README.md` has no words."""
     file = path / "README.md"
     load, render = (ModelCard, render_model_card) if kind == "model" else (DatasetCard, render_dataset_card)
-    try:
-        card = load.load(file) if file.is_file() else None
-    except ValueError as error:
-        raise ValueError(f"{file} has metadata that the Hub would refuse: {' '.join(str(error).split())}") from error
+    card = read_card(path, load)
     if card is None or not card.text.strip():
         card = render(path, repo_id=repo_id)
     if "not for clinical use" not in card.text.lower():
