@@ -288,15 +288,13 @@ def project_tubes(
                 dx, dy = px - t * ux, py - t * uy
                 radius = ra + t * (rb - ra)
                 wide = max(radius, least)
-                away = dx * dx + dy * dy
-                if away >= wide * wide:
+                away, whole = dx * dx + dy * dy, wide * wide
+                if away >= whole:
                     continue
-                square = 1.0 - away / (wide * wide)
-                value = np.sqrt(square)
-                inner = square - 1.0 + wall * wall
-                if shell and inner > 0.0:
-                    value -= hollow[k] * np.sqrt(inner)
-                value *= (gains[k] + t * (gains[k + 1] - gains[k])) * radius / wide
+                value = np.sqrt(whole - away)
+                if shell and away < wall * wall * whole:
+                    value -= hollow[k] * np.sqrt(wall * wall * whole - away)
+                value *= (gains[k] + t * (gains[k + 1] - gains[k])) * radius / whole
                 if value > out[row, column]:
                     out[row, column] = value
 

@@ -20,13 +20,27 @@ from .mediastinum import airways, descending_aorta, great_vessel_solids, heart_s
 from .parenchyma import lung_texture
 from .placement import window_around
 from .scene import SIDES, Bone, Geometry, Scene
-from .skeleton import clavicle, humerus, rib_bones, rib_radius, scapula, trace_ribs, vertebrae
+from .skeleton import (
+    BACK,
+    FRONT,
+    NUM_ANTERIOR,
+    NUM_RIBS,
+    RIB_MARROW,
+    clavicle,
+    humerus,
+    rib_radius,
+    rib_tubes,
+    scapula,
+    trace_ribs,
+    vertebrae,
+)
 from .soft_tissue import add_arms, add_breasts
 from .streams import stream
 from .thorax import COLLAPSE_REACH, Outline, trace_outline
 from .vessels import hilum, project_vessels
 
 
+WALL = 0.80  # inner over outer radius of a hollow bone
 OUTLINE_SOFTNESS = 0.28  # how far chambers of the heart melt into each other
 _OUTSIDE = -1e6
 
@@ -93,7 +107,7 @@ def tube_length(scene: Scene, tubes: list[Bone], *, out: np.ndarray | None = Non
         hollow[first : first + len(tube.points)] = tube.hollow
         first += len(tube.points)
     x0, y0 = float(scene.x_cm[0]), float(scene.y_cm[0])
-    project_tubes(out, x0, y0, scene.pixel_cm, points, radii, gains, breaks, hollow, 0.80)
+    project_tubes(out, x0, y0, scene.pixel_cm, points, radii, gains, breaks, hollow, WALL)
     return out
 
 
@@ -220,9 +234,6 @@ def _attenuate_soft_tissue(scene: Scene, cavities: dict[str, np.ndarray], core: 
 def _attenuate_skeleton(scene: Scene) -> None:
     geometry = scene.geometry
     rng = stream(scene.spec.patient.seed, "skeleton")
-    posterior, anterior = rib_bones(geometry, scene.ribs)
-    for region, arc in posterior.items():
-        scene.bones[region] = [arc, anterior[region]] if region in anterior else [arc]
     girdle = []
     for side in SIDES:
         collar = clavicle(geometry, side, rng)
@@ -233,9 +244,8 @@ def _attenuate_skeleton(scene: Scene) -> None:
         girdle += borders + humerus(geometry, side, rng)
         for name, vertex in (("medial", 0), ("mid", 11), ("lateral", 21)):
             scene.landmarks[f"{side}_clavicle_{name}"] = tuple(collar.points[vertex].tolist())
-    bone = tube_length(scene, list(posterior.values()))
-    collars = scene.bones["left_clavicle"] + scene.bones["right_clavicle"]
-    for tubes in (list(anterior.values()), collars, girdle):
+    bone = _project_ribs(scene)
+    for tubes in (scene.bones["left_clavicle"] + scene.bones["right_clavicle"], girdle):
         bone += tube_length(scene, tubes)
     for corners in scene.plates.values():
         fill_polygon(scene.x_cm, scene.y_cm, corners, 0.22 * geometry.bone_gain, bone)
@@ -244,6 +254,24 @@ def _attenuate_skeleton(scene: Scene) -> None:
     bone *= scene.body_cm > 1.0
     bone *= np.float32(scene.mu_bone)
     scene.attenuation += bone
+
+
+def _project_ribs(scene: Scene) -> np.ndarray:
+    points, widths, gains, front_widths, front_gains = rib_tubes(scene.geometry, scene.ribs)
+    upper = np.arange(len(points)) % NUM_RIBS < NUM_ANTERIOR
+    x0, y0 = float(scene.x_cm[0]), float(scene.y_cm[0])
+    bone, front = np.zeros_like(scene.attenuation), np.zeros_like(scene.attenuation)
+    for out, rows, part, radii, depths in (
+        (bone, slice(None), BACK, widths, gains),
+        (front, upper, FRONT, front_widths, front_gains),
+    ):
+        line, radius, depth = (values[rows, part] for values in (points, radii, depths))
+        breaks, hollow = np.zeros(radius.shape, np.uint8), np.full(radius.size, RIB_MARROW)
+        breaks[:, 0] = 1
+        flat = line.reshape(-1, 2), radius.ravel(), depth.ravel(), breaks.ravel()
+        project_tubes(out, x0, y0, scene.pixel_cm, *flat, hollow, WALL)
+    bone += front
+    return bone
 
 
 def _project_vertebrae(scene: Scene, rng: np.random.Generator, bone: np.ndarray) -> None:

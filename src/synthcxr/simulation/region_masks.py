@@ -10,6 +10,7 @@ from ..ontology import REGIONS
 from .kernels import fill_polygon
 from .projection import solid_length, tube_length
 from .scene import SIDES, Scene
+from .skeleton import rib_bones
 
 
 SIMULATED_REGIONS: tuple[str, ...] = tuple(id for id, region in REGIONS.items() if region.simulated)
@@ -41,6 +42,8 @@ def region_mask(scene: Scene, region: str) -> np.ndarray:
 
 
 def _bone(scene: Scene, region: str) -> np.ndarray:
+    if region not in scene.bones:  # ribs are many and seldom asked for
+        scene.bones.update(rib_bones(scene.geometry, scene.ribs))
     length = tube_length(scene, scene.bones[region])
     if region in scene.plates:
         fill_polygon(scene.x_cm, scene.y_cm, scene.plates[region], 1.0, length)

@@ -174,7 +174,8 @@ class Scene:
         mu_lung (`dict[str, float]`): Side to attenuation of aerated lung per cm.
         solids (`dict[str, np.ndarray]`): Name to ellipsoids `(n, 6)` for `kernels.project_ellipsoids`: `heart`,
             `aortic_arch`, `great_vessels`, `gastric_bubble`.
-        bones (`dict[str, list[Bone]]`): Region id, such as `left_rib_3` or `trachea`, to its tubes.
+        bones (`dict[str, list[Bone]]`): Region id, such as `left_clavicle` or `trachea`, to its tubes; of the ribs
+            only once a mask of one has been asked for.
         plates (`dict[str, np.ndarray]`): Region id to the corners `(n, 2)` of a flat bone.
         spine_edge (`np.ndarray` of shape `(image_size,)`, *optional*): Half width of a vertebral body per row.
         flooded (`dict[str, np.ndarray]`): Side to the share of the lung's air on the ray that findings have taken;

@@ -13,6 +13,7 @@ from .thorax import chest_wall, clamp, costophrenic_height, midline
 NUM_RIBS = 11
 RIB_POINTS = 30
 LATERAL_POINT = 17  # vertices before it are the posterior arc
+BACK, FRONT = slice(0, LATERAL_POINT + 1), slice(LATERAL_POINT, RIB_POINTS - 1)
 RIB_MARROW = 0.86  # ribs are thin shells: their rims show as lines
 NUM_ANTERIOR = 8  # lower ribs end in cartilage before they come round to the front
 
@@ -25,9 +26,12 @@ _TO_SIDE = clamp(0.42 + 0.10 * _RIB_INDEX, 0, 1.2) * (
 )
 _TO_FRONT = clamp(0.35 + 0.12 * _RIB_INDEX, 0, 1.2) * clamp(_TURN - 1, 0, 1)
 _ACROSS = np.sin(_RIB_ANGLE) ** 0.82
-_RIB_GAINS = np.array([0.65, 0.9, 1, 1, 1, 1, 1, 1, 0.9, 0.7, 0.45])
-_HEAD_GAINS = np.array([0.35, 0.5, 0.75, 0.9] + [1.0] * (RIB_POINTS - 4))  # heads are small, and the spine hides them
-_FADE = np.linspace(0.80, 0.40, RIB_POINTS - 1 - LATERAL_POINT)
+# Lower ribs are thin; heads are small and high, and the spine hides them.
+_RIB_GAINS = np.tile([0.65, 0.9, 1, 1, 1, 1, 1, 1, 0.9, 0.7, 0.45], 2)[:, None] * np.array(
+    [0.35, 0.5, 0.75, 0.9] + [1.0] * (RIB_POINTS - 4)
+)
+_HEAD_WIDTHS = np.array([1.25, 1.1, 1.02] + [1.0] * (RIB_POINTS - 3))
+_FADE = np.interp(np.arange(RIB_POINTS), [LATERAL_POINT, RIB_POINTS - 2], [0.80, 0.40])
 _SHARE = np.linspace(0, 1, 22)
 _SHARE_WAVE, _SHARE_FALL = np.sin(2 * np.pi * _SHARE * 0.95), _SHARE**0.8
 _COLLAR_RADIUS = 0.60 + 0.25 * np.exp(-_SHARE / 0.06) + 0.30 * clamp(_SHARE - 0.8, 0, 1)
@@ -86,9 +90,19 @@ def rib_radius(geometry: Geometry) -> float:
     return 0.64 * (geometry.half_width_cm / 13.8) ** 0.9
 
 
-def rib_bones(geometry: Geometry, ribs: dict[tuple[str, int], np.ndarray]) -> tuple[dict[str, Bone], dict[str, Bone]]:
-    """Posterior arcs of all ribs, and the fainter anterior arcs of the upper ones, by region."""
-    lines = np.stack(list(ribs.values()))
+def rib_tubes(geometry: Geometry, ribs: dict[tuple[str, int], np.ndarray]) -> tuple[np.ndarray, ...]:
+    """
+    Shape of all ribs as tubes.
+
+    Args:
+        geometry (`Geometry`): The patient.
+        ribs (`dict[tuple[str, int], np.ndarray]`): What `trace_ribs` gives.
+
+    Returns:
+        `tuple[np.ndarray, ...]`: Points `(num_ribs, RIB_POINTS, 2)`, half widths and gains `(num_ribs, RIB_POINTS)`
+        of the posterior arcs, which end at the side; half widths and gains of the fainter anterior ones.
+    """
+    lines = np.array(list(ribs.values()))
     step = np.empty_like(lines)
     step[:, 1:-1] = 0.5 * (lines[:, 2:] - lines[:, :-2])
     step[:, 0], step[:, -1] = lines[:, 1] - lines[:, 0], lines[:, -1] - lines[:, -2]
@@ -97,20 +111,23 @@ def rib_bones(geometry: Geometry, ribs: dict[tuple[str, int], np.ndarray]) -> tu
     # A ray along a rib at the side of the chest meets more of it; the cap avoids beads there.
     oblique = np.minimum(np.sqrt(1 + step[..., 2] / flat), 1.3)
     # Seen from its edge a rib is thinner than it is high.
-    widths = rib_radius(geometry) * (1 - 0.42 * step[..., 1] / flat)
-    widths[:, :3] *= (1.25, 1.1, 1.02)
+    widths = rib_radius(geometry) * (1 - 0.42 * step[..., 1] / flat) * _HEAD_WIDTHS
     gain = 0.92 * geometry.bone_gain * (geometry.half_width_cm / 13.8) ** 0.5
-    gains = oblique * (gain * np.tile(_RIB_GAINS, 2)[:, None] * _HEAD_GAINS)
-    front = slice(LATERAL_POINT, RIB_POINTS - 1)
-    front_widths, front_gains = 1.05 * widths[:, front], gains[:, front] * _FADE
-    points, back = np.ascontiguousarray(lines[..., :2]), slice(0, LATERAL_POINT + 1)
-    posterior, anterior = {}, {}
+    gains = gain * oblique * _RIB_GAINS
+    return lines[..., :2], widths, gains, 1.05 * widths, gains * _FADE
+
+
+def rib_bones(geometry: Geometry, ribs: dict[tuple[str, int], np.ndarray]) -> dict[str, list[Bone]]:
+    """Region of every rib to its posterior arc and, in the upper ribs, its anterior one."""
+    points, widths, gains, front_widths, front_gains = rib_tubes(geometry, ribs)
+    bones = {}
     for row, (side, index) in enumerate(ribs):
-        region = f"{side}_rib_{index}"
-        posterior[region] = Bone(points[row, back], widths[row, back], gains[row, back], RIB_MARROW)
+        arcs = bones[f"{side}_rib_{index}"] = [
+            Bone(points[row, BACK], widths[row, BACK], gains[row, BACK], RIB_MARROW)
+        ]
         if index <= NUM_ANTERIOR:
-            anterior[region] = Bone(points[row, front], front_widths[row], front_gains[row], RIB_MARROW)
-    return posterior, anterior
+            arcs.append(Bone(points[row, FRONT], front_widths[row, FRONT], front_gains[row, FRONT], RIB_MARROW))
+    return bones
 
 
 def clavicle(geometry: Geometry, side: str, rng: np.random.Generator) -> Bone:

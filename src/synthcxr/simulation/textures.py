@@ -186,7 +186,7 @@ def _slopes(column0: int, row0: int, seed: int, slopes: np.ndarray) -> None:
             slopes[row, column, 1] = first if swapped else second
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True)
 def _add_octave(
     out: np.ndarray,
     x_cm: np.ndarray,
@@ -261,7 +261,7 @@ def _fractal_noise(
     return out + np.float32(_RIDGED_MEAN) if ridged else out
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True)
 def _lobed(
     x_cm: np.ndarray,
     y_cm: np.ndarray,
@@ -289,7 +289,7 @@ def _lobed(
             out[row, column] = np.sqrt(along * along + across * across) / max(rim, 0.2)
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True)
 def _fray(
     x_cm: np.ndarray,
     y_cm: np.ndarray,
