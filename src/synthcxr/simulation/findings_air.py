@@ -49,7 +49,7 @@ def subcutaneous_emphysema(
     zone = zone * smoothstep(scene.body_cm[window], 1.5, 5.0)
     streaks = _streaks(x_cm, y_cm, seed, angle=sign * fan * 1.57)
     patches = 0.5 + 0.5 * fractal_noise(x_cm, y_cm, seed=seed + 9, scale_cm=3.0, octaves=2)
-    smooth = scene.mu_soft * (0.4 + 1.7 * level) * zone
+    smooth = scene.mu_soft * (0.5 + 3.5 * level) * zone
     attenuation = -smooth * streaks * np.clip(patches, 0.15, 1.5)
     return windowed_effect(scene, window, attenuation.astype(np.float32), visible(smooth, share=0.45))
 

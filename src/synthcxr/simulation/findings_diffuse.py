@@ -56,9 +56,10 @@ def fibrosis(scene: Scene, instance: FindingInstance, side: str | None, rng: np.
     envelope = zone * (0.35 + 0.65 * rim) * lung_presence(frame)
     seed, bands = noise_seed(rng), _scar_bands(frame, level, rng, apical=bool(apical))
     web = lung_web(frame, seed, scale_cm=1.1) + 0.6 * lung_web(frame, seed + 1, scale_cm=0.6)
-    scars = (0.08 + 0.32 * level) * envelope * (web - 0.35)
-    haze = (0.05 + 0.2 * level) * frame.mu_fill * envelope * np.minimum(frame.thickness, 7)
-    return frame.effect(scars + haze + bands, visible(haze + 0.4 * (0.08 + 0.32 * level) * envelope))
+    strength = 0.08 + 0.6 * level
+    scars = strength * envelope * (web - 0.35)
+    haze = (0.05 + 0.4 * level) * frame.mu_fill * envelope * np.minimum(frame.thickness, 7)
+    return frame.effect(scars + haze + bands, visible(haze + 0.4 * strength * envelope))
 
 
 def deform_fibrosis(geometry: Geometry, instance: FindingInstance, rng: np.random.Generator) -> Geometry:

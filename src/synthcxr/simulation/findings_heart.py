@@ -94,13 +94,13 @@ def hernia(scene: Scene, instance: FindingInstance, side: str | None, rng: np.ra
     x_cm, y_cm = scene.x_cm[window[1]], scene.y_cm[window[0]]
     distance = elliptic_distance(x_cm, y_cm, centre=centre, radii=(radius, radius * aspect))
     distance += 0.03 * fractal_noise(x_cm, y_cm, seed=seed, scale_cm=3.5, octaves=2)
-    body = sphere_chord(distance, 1.1 * radius)
+    body = sphere_chord(distance, 1.8 * radius)
     # Behind the heart the sac takes the room of lung and fat.
     gain = 0.75 * (scene.mu_soft - scene.mu_lung["left"]) * body
     attenuation = gain * smoothstep(distance, 1.0, 0.9)
     if air < 0.75:
         wall = distance / (1 - 0.35 / radius)
-        pocket = np.minimum(sphere_chord(wall, 1.1 * radius), body)
+        pocket = np.minimum(sphere_chord(wall, 1.8 * radius), body)
         level_y = centre[1] + height * radius * aspect
         if not scene.geometry.supine:
             pocket = pocket * smoothstep(y_cm - level_y, 0.05, -0.05)[:, None]
