@@ -35,7 +35,12 @@ def test_real_images_are_measured_within_view_and_brightness(tmp_path):
     for row in rows:
         row["report"] = ""
     results = evaluate(RandomEncoder(), {"nih_chestxray14": make_dataset(rows)}, output_dir=tmp_path, **QUICK)
-    assert {result.task for result in results} == {"zero_shot_classification"}, "there are no reports to retrieve"
+    tasks = {"zero_shot_classification", "confound_baseline"}
+    assert {result.task for result in results} == tasks, "there are no reports to retrieve"
+    baselines = [result for result in results if result.task == "confound_baseline"]
+    assert all("score=mean_grey_level; strata=view" in result.protocol for result in baselines)
+    measured = {result.metric for result in results if result.task == "zero_shot_classification"}
+    assert {result.metric for result in baselines} <= measured
     macro = [result.protocol for result in results if result.metric == "macro_auroc"]
     assert len(set(macro)) == 4
     assert all("strata=view" in protocol for protocol in macro)

@@ -11,6 +11,8 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from ..data.pairs import load_pairs
 from . import retrieval, zero_shot
+from .classification import ClassificationProtocol
+from .confounds import brightness_baseline
 from .encoder import Encoder, embed_dataset, load_encoder
 from .results import RESULTS_NAME, Result, merge_results, read_results, write_results
 from .rows import column_values, dataset_digest, single_origin
@@ -40,7 +42,8 @@ def evaluate(
     Run tasks on datasets and bring `output_dir/results.json` up to date.
 
     Real images are measured more than once: within view, and within view and brightness; against every row without the
-    finding, and against the rows without any. Other results in the file stay, unless they are of rows that changed.
+    finding, and against the rows without any. What the mean grey level alone tells of each finding, within view,
+    stands beside them (`confound_baseline`). Other results in the file stay, unless they are of rows that changed.
 
     Args:
         model (`str`, `Path`, `PreTrainedModel` or `Encoder`): What to measure.
@@ -82,6 +85,10 @@ def evaluate(
                 results += zero_shot.zero_shot_classification(
                     embeddings, dataset, prompt_set=prompt_sets or "name", **variant, **common
                 )
+            if single_origin(dataset) == "real":
+                protocol = ClassificationProtocol(num_bootstrap=num_bootstrap, seed=seed)
+                named = {"dataset_name": name, "dataset_revision": common["dataset_revision"]}
+                results += brightness_baseline(dataset, values=embeddings.grey_levels, protocol=protocol, **named)
         if (tasks is None and _has_reports(dataset)) or (tasks and retrieval.TASK in tasks):
             results += retrieval.image_report_retrieval(embeddings, dataset, **common)
     if not results:
