@@ -17,6 +17,7 @@ MEASURED = [
     result("macro_auroc", mean_of="; mean of edema, mass"),
     result("auroc/edema"),
     result("auroc/lung_opacity"),
+    result("auprc/edema"),
     result("macro_auroc", strata=MATCHED, mean_of="; mean of edema"),
     result("auroc/edema", 0.6, strata=MATCHED, num_samples=390),
     result("macro_auroc", 0.9, negatives="no_finding"),
@@ -36,7 +37,7 @@ def test_a_dataset_is_summed_up_in_one_table():
 
 def test_details_are_of_the_leading_way_in_all_its_strata():
     content = results_content(MEASURED)
-    (table,) = content["sections"][0]["details"]
+    table = content["sections"][0]["details"]
     assert table["columns"] == ["AUROC, within view", "AUROC, within view and brightness"]
     edema, opacity = table["rows"]
     assert edema["numbers"] == ["0.800 (0.700 to 0.900)", "0.600 (0.700 to 0.900)"]
@@ -55,7 +56,14 @@ def test_chance_stands_beside_its_number_and_ranks_have_one_decimal():
     (section,) = results_content(results)["sections"]
     (row,) = section["summary"]
     assert (row["metric"], row["value"], row["chance"]) == ("image to report median rank", "24.0", "250.5")
-    assert section["details"] == []
+    assert section["details"]["rows"] == []
+
+
+def test_what_grey_level_alone_tells_stands_beside_the_model():
+    baseline = result("auroc/edema", 0.65, task="confound_baseline", protocol="score=mean_grey_level; strata=view")
+    table = results_content([*MEASURED, baseline])["sections"][0]["details"]
+    assert table["columns"][-1] == "AUROC, mean grey level alone, within view"
+    assert [row["numbers"][-1] for row in table["rows"]] == ["0.650 (0.700 to 0.900)", None]
 
 
 def test_datasets_of_the_same_name_and_other_rows_are_kept_apart():

@@ -18,6 +18,7 @@ Content = dict[str, Any]
 
 _TASK_TYPES = {"zero_shot_classification": "zero-shot-image-classification"}
 _NOT_INDEXED = ("image_to_report_recall_at_1", "image_to_report_recall_at_5")
+_NOT_DETAILED = ("auprc",)  # of one finding it says little without the finding's prevalence
 _MEAN_OF = "; mean of "
 _ACRONYMS = {"auroc", "auprc"}
 _MAX_SOURCES = 12
@@ -162,26 +163,22 @@ def _result_section(group: Sequence[Result]) -> Content:
             for result in group
             if _is_main(result)
         ],
-        "details": [
-            _details([result for result in led if result.task == task])
-            for task in dict.fromkeys(result.task for result in led if result.subject not in ("", "chance"))
-        ],
+        "details": _details(led),
     }
 
 
 def _details(results: Sequence[Result]) -> Content:
-    """A table with a row for each subject; the columns are the metrics, within each kind of strata."""
+    """A table with a row for each subject; the columns are the metrics, within each kind of strata, and baselines."""
     columns: dict[tuple[str, str], str] = {}
     subjects: dict[str, dict[tuple[str, str], Result]] = {}
     for result in results:
-        if result.subject and result.subject != "chance":
+        if result.subject not in ("", "chance") and result.metric_name not in _NOT_DETAILED:
             column = (result.metric_name, _comparison(result))
             columns[column] = ", ".join(filter(None, (_metric(result), column[1])))
             subjects.setdefault(result.subject, {})[column] = result
     lists = [result.protocol.partition(_MEAN_OF)[2] for result in results if not result.subject]
     averaged = set(next(filter(None, lists), "").split(", ")) & set(subjects)
     return {
-        "task": _words(results[0].task),
         "columns": list(columns.values()),
         "rows": [
             {
@@ -192,6 +189,7 @@ def _details(results: Sequence[Result]) -> Content:
             }
             for name, found in subjects.items()
         ],
+        "any_baseline": any(name.endswith("alone") or " alone, " in name for name in columns.values()),
         "any_outside": bool(averaged) and len(averaged) < len(subjects),
     }
 
@@ -227,6 +225,8 @@ def _comparison(result: Result) -> str:
             words.append(f"within {column}" + (" and brightness" if matched else ""))
         elif name == "negatives":
             words.append(f"against {_words(value)} only")
+        elif name == "score":
+            words.append(f"{_words(value)} alone")
         else:
             words.append(f"{name}: {value}")
     return ", ".join(words)
