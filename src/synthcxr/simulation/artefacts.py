@@ -10,7 +10,11 @@ from PIL import Image, ImageDraw, ImageFont
 from ..ontology import Acquisition
 
 
-_WORDS = {"AP": ("AP", "PORTABLE", "SUPINE", "SEMI-ERECT", "AP PORTABLE"), "PA": ("PA", "ERECT", "CHEST PA", "")}
+_WORDS = {
+    "PA": ("PA", "ERECT", "CHEST PA", ""),
+    "AP": ("AP", "PORTABLE", "SEMI-ERECT", "AP PORTABLE"),
+    "supine": ("AP", "PORTABLE", "SUPINE", "AP SUPINE"),
+}
 
 
 def add_markers(grey: np.ndarray, acquisition: Acquisition, rng: np.random.Generator) -> None:
@@ -28,7 +32,7 @@ def add_markers(grey: np.ndarray, acquisition: Acquisition, rng: np.random.Gener
             centre = (x + 0.09 * (draws[1] - 0.5), 0.05 + 0.10 * draws[2])
             _stamp(grey, letter, centre, height=(0.032 + 0.02 * draws[3]), style=int(3.999 * uniform[8]))
     if uniform[9] < (0.25 if acquisition.view == "AP" else 0.08):
-        words = _WORDS["AP" if acquisition.view == "AP" else "PA"]
+        words = _WORDS["PA" if acquisition.view != "AP" else "supine" if acquisition.supine else "AP"]
         word = words[int(uniform[10] * len(words))]
         if word:
             _stamp(grey, word, (0.12 + 0.7 * uniform[11], 0.04 + 0.10 * uniform[12]), height=0.020, style=0)
