@@ -218,7 +218,8 @@ def _draw_intervals(
     names = [f"{FINDINGS[finding].name} ({int(tasks[finding].labels.sum())})" for finding in ordered]
     axis.set_yticks(range(len(ordered)), names)
     axis.axvline(0.5, color=_INK, linewidth=0.6, linestyle=":")
-    lowest = min(min(item.interval[0] or 1, item.value) for name, item in estimates.items() if "auroc/" in name)
+    shown = [estimates[f"auroc/{finding}"] for finding in ordered]
+    lowest = min(item.value if item.interval[0] is None else item.interval[0] for item in shown)
     axis.set(xlim=(min(0.4, lowest - 0.02), 1.01), ylim=(-0.7, len(ordered) - 0.3), xlabel="AUROC, 95 % interval")
     axis.set_title("finding (positive images); hollow: not in the mean")
 

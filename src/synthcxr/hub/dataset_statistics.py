@@ -15,13 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features, LargeList, List, Value
 
-from ..data.schema import PAIR_FEATURES
+from ..data.schema import PAIR_FEATURES, SPLITS
 
 
 Row = dict[str, Any]
 
 _SHARD = re.compile(r"(?P<split>\w+)-\d{5}-of-\d{5}\.parquet")
-_SPLIT_ORDER = ("train", "validation", "test")
 _COLUMNS = (
     *("origin", "source", "labels", "uncertain", "report", "entities", "quality", "prompt"),
     *("view", "sex", "age", "patient_id"),
@@ -106,7 +105,7 @@ def dataset_shards(path: str | Path) -> dict[str, list[Path]]:
         names = {f"{split}-{index:05d}-of-{count:05d}.parquet" for index in range(count)}
         if {file.name for file in files} != names:
             raise ValueError(f"{path}: the split {split} has {len(files)} shards; expected the {count} of one build.")
-    ordered = [split for split in _SPLIT_ORDER if split in shards]
+    ordered = [split for split in SPLITS if split in shards]
     return {split: shards[split] for split in [*ordered, *sorted(set(shards) - set(ordered))]}
 
 
