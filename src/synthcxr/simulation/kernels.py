@@ -369,13 +369,17 @@ def fill_polygon(x_cm: np.ndarray, y_cm: np.ndarray, corners: np.ndarray, value:
     left = max(int((corners[:, 0].min() - x_cm[0]) / pixel), 0)
     right = min(int((corners[:, 0].max() - x_cm[0]) / pixel) + 2, x_cm.size)
     count = len(corners)
+    crossings = np.empty(count)
     for i in range(top, bottom):
-        for j in range(left, right):
-            inside = False
-            for k in range(count):
-                ax, ay = corners[k, 0], corners[k, 1]
-                bx, by = corners[(k + 1) % count, 0], corners[(k + 1) % count, 1]
-                if (ay > y_cm[i]) != (by > y_cm[i]) and x_cm[j] < ax + (bx - ax) * (y_cm[i] - ay) / (by - ay):
-                    inside = not inside
-            if inside:
-                out[i, j] += value
+        found = 0
+        for k in range(count):
+            ax, ay = corners[k, 0], corners[k, 1]
+            bx, by = corners[(k + 1) % count, 0], corners[(k + 1) % count, 1]
+            if (ay > y_cm[i]) != (by > y_cm[i]):
+                crossings[found] = ax + (bx - ax) * (y_cm[i] - ay) / (by - ay)
+                found += 1
+        crossings[:found].sort()
+        for k in range(0, found - 1, 2):
+            for j in range(left, right):
+                if crossings[k] <= x_cm[j] < crossings[k + 1]:
+                    out[i, j] += value
