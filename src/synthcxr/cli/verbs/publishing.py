@@ -28,4 +28,6 @@ def publish(
     published = publish_folder(kind, path, repo_id, private=private, dry_run=dry_run, output_dir=output_dir)
     for name, size in published.files:
         print(f"{size:>12,}  {name}")
+    if published.left_out:
+        print(f"not published: {', '.join(published.left_out)}")
     print(published.url or published.path)
