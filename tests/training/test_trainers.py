@@ -55,3 +55,13 @@ def test_a_dataset_without_draws_is_refused(trainer):
     trainer.train_dataset = [1, 2, 3]
     with pytest.raises(ValueError, match="expected a DrawnDataset"):
         trainer.get_train_dataloader()
+
+
+def test_the_text_tower_has_a_learning_rate_of_its_own_when_asked(trainer):
+    trainer.args.text_learning_rate = 1e-5
+    groups = trainer.create_optimizer().param_groups
+    names = {parameter: name for name, parameter in trainer.model.named_parameters()}
+    rates = {names[parameter]: group["lr"] for group in groups for parameter in group["params"]}
+    assert rates.keys() == set(names.values())
+    assert all(rate == (1e-5 if name.startswith("text_") else 1e-3) for name, rate in rates.items())
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.05}

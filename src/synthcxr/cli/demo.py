@@ -32,6 +32,7 @@ class DemoSettings:
         num_studies (`int`): Simulated studies of the balanced cohort; a fifth is held out, half of it for the test.
         num_shifted (`int`): Studies of the second hospital, all for the test.
         image_size (`int`): Side of the images, in pixels.
+        num_adaptation_epochs (`float`): Passes over the training reports before that, without images.
         num_train_epochs (`float`): Passes over the training pairs.
         batch_size (`int`): Pairs in a step.
         num_bootstrap (`int`): Resamples of patients behind each interval.
@@ -41,7 +42,8 @@ class DemoSettings:
     num_studies: int = 7000
     num_shifted: int = 500
     image_size: int = 64
-    num_train_epochs: float = 12
+    num_adaptation_epochs: float = 4
+    num_train_epochs: float = 16
     batch_size: int = 64
     num_bootstrap: int = 1000
     seed: int = 0
@@ -107,7 +109,8 @@ def _training_arguments(
         dataset=[str(output_dir / "pairs")],
         image_size=settings.image_size,
         histogram_equalisation="global",
-        text_column="impression",
+        text_column="findings",
+        text_adaptation_epochs=settings.num_adaptation_epochs,
         augmentation_strength=0.3,
         attn_implementation="eager",
     )
@@ -115,6 +118,8 @@ def _training_arguments(
         output_dir=str(output_dir / "model"),
         num_train_epochs=settings.num_train_epochs,
         per_device_train_batch_size=settings.batch_size,
+        learning_rate=2e-3,
+        text_learning_rate=2e-4,
         eval_strategy="epoch",
         save_strategy="epoch",
         bf16=True,

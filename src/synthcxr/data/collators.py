@@ -75,7 +75,7 @@ class PairCollator:
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """A batch of `pixel_values` `(batch_size, channels, height, width)` and texts padded to the longest."""
-        seeds = [_row_seed(self.seed, row["id"], row.get("draw", 0)) for row in rows]
+        seeds = [row_seed(self.seed, row["id"], row.get("draw", 0)) for row in rows]
         texts = [self._text(row, seed) for row, seed in zip(rows, seeds, strict=True)]
         tokens = self.processor.tokenizer(
             texts,
@@ -226,12 +226,13 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         order = torch.arange(self.num_rows)
         if self.shuffle:
-            generator = torch.Generator().manual_seed(_row_seed(self.seed, "order", self.epoch))
+            generator = torch.Generator().manual_seed(row_seed(self.seed, "order", self.epoch))
             order = torch.randperm(self.num_rows, generator=generator)
         yield from (order + self.epoch * self.num_rows).tolist()
 
 
-def _row_seed(seed: int, row_id: str, draw: int) -> int:
+def row_seed(seed: int, row_id: str, draw: int) -> int:
+    """Name the stream of a row in an epoch: 0 to 2**63 - 1, from these three alone."""
     digest = hashlib.blake2b(f"{seed}:{draw}:{row_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1  # fits int64
 

@@ -75,12 +75,11 @@ class ConvirtConfig(PreTrainedConfig):
             kwargs (`dict`):
                 Fields that differ.
         """
-        # From random weights all embeddings start out alike: without batch normalisation in the projections the loss
-        # stays at log(batch_size) for hundreds of steps, and the maximum over words differs little between texts.
+        # The mean over words, since from random weights the maximum differs little between texts. No batch
+        # normalisation: with single sentences its noise kept the loss at log(batch_size).
         defaults = {
             "projection_dim": 128,
             "projection_hidden_dim": 256,
-            "projection_norm": True,
             "text_pooling": "mean",
             "temperature": 0.07,
             "image_to_text_weight": 0.5,

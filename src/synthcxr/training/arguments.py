@@ -46,6 +46,10 @@ class PretrainingScriptArguments:
     sample_sentence: bool = field(
         default=False, metadata={"help": "Read one random sentence of the text per draw, as ConVIRT does."}
     )
+    text_adaptation_epochs: float = field(
+        default=0.0,
+        metadata={"help": "Passes over the reports alone before the pairs: findings are matched with impressions."},
+    )
     augmentation_strength: float = field(
         default=1.0, metadata={"help": "Image augmentation, 0 (none) to 2; never a flip, reports name sides."}
     )
@@ -73,6 +77,8 @@ class PretrainingScriptArguments:
             raise ValueError("--vision-model and --text-model go together; give both or neither.")
         if self.model_name_or_path and self.vision_model:
             raise ValueError("--model-name-or-path already holds both towers; drop --vision-model and --text-model.")
+        if self.text_adaptation_epochs < 0:
+            raise ValueError(f"--text-adaptation-epochs is {self.text_adaptation_epochs}; expected 0 or more.")
         if not 0 <= self.augmentation_strength <= 2:
             raise ValueError(f"--augmentation-strength is {self.augmentation_strength}; expected 0 to 2.")
 
@@ -94,6 +100,10 @@ class PretrainingArguments(TrainingArguments):
     per_device_train_batch_size: int = field(default=64, metadata={"help": "Pairs per device and step."})
     per_device_eval_batch_size: int = field(default=64, metadata={"help": "Pairs per device in evaluation."})
     learning_rate: float = field(default=1e-3, metadata={"help": "Peak; 1e-3 suits tiny models from scratch."})
+    text_learning_rate: float | None = field(
+        default=None,
+        metadata={"help": "Peak of the text tower, as the rest when absent; low for an adapted one."},
+    )
     weight_decay: float = field(default=0.05, metadata={"help": "Decoupled weight decay."})
     warmup_steps: float = field(default=0.1, metadata={"help": "Warm-up, in steps, or as a share of them below 1."})
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "Shape of the learning rate."})

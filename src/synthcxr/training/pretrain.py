@@ -32,6 +32,7 @@ from ..models import (
     CxrProcessor,
 )
 from .arguments import PretrainingArguments, PretrainingScriptArguments
+from .text_adaptation import adapt_text_tower
 from .tokenizer import train_tokenizer
 from .trainers import PretrainingTrainer
 
@@ -79,9 +80,14 @@ def pretrain(script_args: PretrainingScriptArguments, training_args: Pretraining
     record = {"request": request, "num_pairs": len(train), "num_parameters": model.num_parameters(), "finished": False}
     write_json(output_dir / RECORD_NAME, record)
 
-    trainer = build_trainer(model, processor, train, validation, script_args, training_args)
     checkpoint = training_args.resume_from_checkpoint or get_last_checkpoint(str(output_dir))
     started = time.perf_counter()
+    if script_args.text_adaptation_epochs > 0 and not checkpoint:
+        epochs = script_args.text_adaptation_epochs
+        adaptation = adapt_text_tower(model, processor, train, num_epochs=epochs, args=training_args)
+        record["text_adaptation"] = adaptation
+        write_json(output_dir / RECORD_NAME, record)
+    trainer = build_trainer(model, processor, train, validation, script_args, training_args)
     metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
     if validation is not None:
         metrics |= trainer.evaluate()

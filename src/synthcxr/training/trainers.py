@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -19,7 +20,8 @@ class PretrainingTrainer(Trainer):
     the epoch alone, so a run that was killed goes on with the very batches that it would have seen.
 
     Args:
-        eval_collator (`Callable`): Batches of the evaluation: whole texts and images as they are.
+        eval_collator (`Callable`, *optional*): Batches of the evaluation: whole texts and images as they are. Needed
+            to evaluate.
         evaluate_model (`Callable[[PreTrainedModel], dict[str, float]]`, *optional*): Measures of the model on held-out
             pairs (retrieval, zero-shot AUROC); they join the loss in every evaluation.
         kwargs: As for `Trainer`; `train_dataset` is a `DrawnDataset`.
@@ -31,7 +33,7 @@ class PretrainingTrainer(Trainer):
     def __init__(
         self,
         *args: Any,
-        eval_collator: Callable[[Any], dict[str, Any]],
+        eval_collator: Callable[[Any], dict[str, Any]] | None = None,
         evaluate_model: Callable[[PreTrainedModel], dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -51,6 +53,19 @@ class PretrainingTrainer(Trainer):
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         self._epoch_sampler = EpochSampler(len(dataset), seed=seed)
         return self._epoch_sampler
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Optimizer:
+        """The stock optimizer, with groups of their own for the text tower where its learning rate differs."""
+        fresh = self.optimizer is None
+        optimizer = super().create_optimizer(*args, **kwargs)
+        rate = getattr(self.args, "text_learning_rate", None)
+        if fresh and rate is not None:
+            text = {parameter for name, parameter in self.model.named_parameters() if name.startswith("text_")}
+            for group in list(optimizer.param_groups):
+                own = [parameter for parameter in group["params"] if parameter in text]
+                group["params"] = [parameter for parameter in group["params"] if parameter not in text]
+                optimizer.add_param_group({**group, "params": own, "lr": rate})
+        return optimizer
 
     def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader:
         """Evaluation batches: as in training, but through `eval_collator`."""
