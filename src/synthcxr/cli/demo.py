@@ -42,9 +42,9 @@ class DemoSettings:
     num_studies: int = 7000
     num_shifted: int = 500
     image_size: int = 64
-    num_adaptation_epochs: float = 4
-    num_train_epochs: float = 16
-    batch_size: int = 64
+    num_adaptation_epochs: float = 3
+    num_train_epochs: float = 11
+    batch_size: int = 128
     num_bootstrap: int = 1000
     seed: int = 0
 
