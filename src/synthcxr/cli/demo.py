@@ -134,6 +134,7 @@ def _evaluate(
 ) -> dict[str, list[Result]]:
     """The trained model on every test set, and the same model untrained on the simulated one."""
     options: dict[str, Any] = {"num_bootstrap": settings.num_bootstrap, "seed": settings.seed}
+    options["text_column"] = script_args.text_column
     trained = evaluate(output_dir / "model", tests, output_dir=output_dir / "model", **options)
     train, _ = load_splits(script_args)
     untrained, processor = build_model(script_args, texts=train.unique("report"), seed=settings.seed)

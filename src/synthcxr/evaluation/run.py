@@ -31,6 +31,7 @@ def evaluate(
     tasks: Sequence[str] | None = None,
     split: str = "test",
     prompt_sets: Sequence[str] | None = None,
+    text_column: str = "report",
     num_bootstrap: int = 1000,
     seed: int = 0,
     batch_size: int = 64,
@@ -53,6 +54,7 @@ def evaluate(
         tasks (sequence of `str`, *optional*): Of [`TASKS`]; by default all, retrieval only where there are reports.
         split (`str`, *optional*, defaults to `"test"`): Split of the datasets that are loaded here.
         prompt_sets (sequence of `str`, *optional*): For zero-shot classification; `("name",)` by default.
+        text_column (`str`, *optional*, defaults to `"report"`): Column whose texts are retrieved.
         num_bootstrap (`int`, *optional*, defaults to 1000): Resamples of patients; 0 for no intervals.
         seed (`int`, *optional*, defaults to 0): Of the resamples.
         batch_size (`int`, *optional*, defaults to 64): Images or texts embedded at once.
@@ -90,7 +92,7 @@ def evaluate(
                 named = {"dataset_name": name, "dataset_revision": common["dataset_revision"]}
                 results += brightness_baseline(dataset, values=embeddings.grey_levels, protocol=protocol, **named)
         if (tasks is None and _has_reports(dataset)) or (tasks and retrieval.TASK in tasks):
-            results += retrieval.image_report_retrieval(embeddings, dataset, **common)
+            results += retrieval.image_report_retrieval(embeddings, dataset, text_column=text_column, **common)
     if not results:
         raise ValueError(f"Nothing could be measured on {', '.join(sources)}: too few labels and no reports.")
     write_results(path, merge_results(old, results))
