@@ -30,6 +30,33 @@ def test_an_unknown_key_of_the_file_is_refused(tmp_path):
         parse("--config", str(config))
 
 
+def test_values_of_the_file_become_the_types_of_the_flags(tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"dataset: pairs\nbf16: false\nlr_scheduler_kwargs: {{num_cycles: 0.5}}\nimage_size:\noutput_dir: {tmp_path}\n"
+    )
+    script_args, training_args = parse("--config", str(config))
+    assert script_args.dataset == ["pairs"]
+    assert script_args.image_size is None
+    assert training_args.bf16 is False
+    assert training_args.lr_scheduler_kwargs == {"num_cycles": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("per_device_train_batch_size: 3.5", "per_device_train_batch_size.*invalid int value: '3.5'"),
+        ("model_type: clip", "model_type.*invalid choice: 'clip'"),
+        ("max_text_length: [1, 2]", "unrecognized|not used"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_in_the_file_is_refused_by_name(tmp_path, line, message):
+    config = tmp_path / "run.yaml"
+    config.write_text(f"dataset: pairs\noutput_dir: {tmp_path}\n{line}\n")
+    with pytest.raises(ValueError, match=message):
+        parse("--config", str(config))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -138,12 +139,19 @@ def parse_arguments(
     _check_flags(arguments, known)
 
     parser = HfArgumentParser(classes, prog=program, allow_abbrev=False)
-    for action in parser._actions:
-        if action.dest in settings:
-            action.required = False
-    parser.set_defaults(**settings)
     parser.error = _raise_usage_error  # argparse would print the usage of a hundred flags and leave
-    return parser.parse_args_into_dataclasses(args=arguments)
+    # The file's values are read as flags are, so that their types and choices are checked; later ones win.
+    return parser.parse_args_into_dataclasses(args=_as_flags(settings) + arguments)
+
+
+def _as_flags(settings: dict[str, Any]) -> list[str]:
+    flags: list[str] = []
+    for name, value in settings.items():
+        if value is None:  # an empty value in YAML: the default
+            continue
+        values = value if isinstance(value, list) else [json.dumps(value) if isinstance(value, dict) else value]
+        flags += [f"--{name}", *(str(item) for item in values)]
+    return flags
 
 
 def _take_config(arguments: list[str]) -> tuple[str | None, list[str]]:
