@@ -60,3 +60,13 @@ def test_a_wrong_key_names_the_closest_one(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "unknown key 'learning_rat'; did you mean 'learning_rate'" in done.stderr
+
+
+def test_a_wrong_key_costs_the_script_one_line(tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text("datset: [pairs]\n")
+    command = [sys.executable, str(SCRIPTS / "pretrain.py"), "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("pretrain.py: error:")
+    assert "Traceback" not in done.stderr

@@ -49,7 +49,7 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         return _report(error.format_message(), BAD_INPUT)
     except (typer.Abort, KeyboardInterrupt):
         return _report("stopped; run the same command again to go on.", FAILED)
-    except (ValueError, TypeError, KeyError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+    except (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         if debug:
             traceback.print_exc()
         return _report(str(error) or type(error).__name__, BAD_INPUT)
