@@ -87,15 +87,35 @@ def test_long_texts_are_cut(pairs, processor):
 
 
 def test_one_sentence_is_drawn_per_epoch_and_all_come_up(pairs, processor):
-    collate = PairCollator(processor, sample_sentence=True)
+    collate = PairCollator(processor, sentences="one")
     sentences = {tuple(processor.tokenizer(sentence)["input_ids"]) for sentence in split_sentences(pairs[0]["report"])}
     drawn = {tuple(collate(rows_of(pairs, 1, draw=epoch))["input_ids"][0].tolist()) for epoch in range(60)}
     assert len(sentences) > 1
     assert drawn == sentences
 
 
+def test_a_selection_has_one_to_all_sentences_and_follows_from_the_draw(pairs, processor):
+    collate = PairCollator(processor, sentences="some")
+    whole = split_sentences(pairs[0]["report"])
+
+    def read(epoch):
+        ids = collate(rows_of(pairs, 1, draw=epoch))["input_ids"][0]
+        return len(split_sentences(processor.tokenizer.decode(ids, skip_special_tokens=True)))
+
+    counts = [read(epoch) for epoch in range(60)]
+    assert counts == [read(epoch) for epoch in range(60)]
+    assert min(counts) == 1
+    assert len(set(counts)) > 2
+    assert max(counts) <= len(whole) + 1  # the tokenizer's spelling may split one more
+
+
+def test_an_unknown_selection_is_refused(processor):
+    with pytest.raises(ValueError, match="sentences is 'few'; expected 'all', 'one' or 'some'"):
+        PairCollator(processor, sentences="few")
+
+
 def test_a_pair_looks_the_same_in_any_batch_and_another_in_the_next_epoch(pairs, processor):
-    collate = PairCollator(processor, augmentation=RadiographAugmentation(), sample_sentence=True, seed=5)
+    collate = PairCollator(processor, augmentation=RadiographAugmentation(), sentences="one", seed=5)
     whole, alone = collate(rows_of(pairs)), collate(rows_of(pairs)[2:3])
     assert torch.equal(whole["pixel_values"][2:3], alone["pixel_values"])
     length = alone["input_ids"].shape[1]

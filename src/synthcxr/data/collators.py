@@ -16,6 +16,7 @@ from .transforms import RadiographAugmentation
 
 
 TextColumn = Literal["report", "findings", "impression"]
+SentenceSelection = Literal["all", "one", "some"]
 TRAINING_COLUMNS = ("id", "image", "report", "findings", "impression")
 
 # Cached pixels have 16 bits: all 256 levels of 8 bits are exact in them, and what resizing gives is within 1e-5.
@@ -34,8 +35,8 @@ class PairCollator:
         processor (`CxrProcessor`): Gives `image_processor` and `tokenizer`.
         text_column (`str`, *optional*, defaults to `"report"`): `"report"`, `"findings"` or `"impression"`. A row
             whose section is empty is read by its whole report.
-        sample_sentence (`bool`, *optional*, defaults to `False`): Take one random sentence of the text, as ConVIRT
-            does.
+        sentences (`str`, *optional*, defaults to `"all"`): `"all"` of the text; `"one"` at random, as ConVIRT does; or
+            `"some"`, see [`select_sentences`].
         augmentation (`RadiographAugmentation`, *optional*): Applied between the image processor's rescaling and its
             normalisation.
         seed (`int`, *optional*, defaults to 0): Names the streams.
@@ -53,7 +54,7 @@ class PairCollator:
         processor: Any,
         *,
         text_column: TextColumn = "report",
-        sample_sentence: bool = False,
+        sentences: SentenceSelection = "all",
         augmentation: RadiographAugmentation | None = None,
         seed: int = 0,
         max_length: int | None = None,
@@ -62,9 +63,11 @@ class PairCollator:
     ) -> None:
         if text_column not in ("report", "findings", "impression"):
             raise ValueError(f"text_column is {text_column!r}; expected 'report', 'findings' or 'impression'.")
+        if sentences not in ("all", "one", "some"):
+            raise ValueError(f"sentences is {sentences!r}; expected 'all', 'one' or 'some'.")
         self.processor = processor
         self.text_column = text_column
-        self.sample_sentence = sample_sentence
+        self.sentences = sentences
         self.augmentation = augmentation
         self.seed = seed
         self.max_length = max_length
@@ -96,10 +99,12 @@ class PairCollator:
         text = text if text.strip() else row["report"] or ""
         if not text.strip():
             raise ValueError(f"Row {row['id']!r} has an empty report; a pair needs words.")
-        if self.sample_sentence:
+        if self.sentences == "one":
             sentences = split_sentences(text) or [text]
             # The low bits choose the sentence, all bits start the augmentation's stream: no visible relation.
             text = sentences[seed % len(sentences)]
+        elif self.sentences == "some":
+            text = select_sentences(text, seed)
         return text
 
     def _pixel_values(self, images: list[Any], seeds: torch.Tensor) -> torch.Tensor:
@@ -229,6 +234,23 @@ class EpochSampler(Sampler[int]):
             generator = torch.Generator().manual_seed(row_seed(self.seed, "order", self.epoch))
             order = torch.randperm(self.num_rows, generator=generator)
         yield from (order + self.epoch * self.num_rows).tolist()
+
+
+def select_sentences(text: str, seed: int) -> str:
+    """
+    One to all sentences of a text, every number as likely, in random order.
+
+    Between a whole report and a single sentence: most facts are in most batches, and short texts, such as zero-shot
+    prompts, are no strangers.
+
+    Args:
+        text (`str`): A report or a section.
+        seed (`int`): Names the stream; the same text and seed give the same selection.
+    """
+    sentences = split_sentences(text) or [text]
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, len(sentences) + 1))
+    return " ".join(sentences[index] for index in rng.permutation(len(sentences))[:count])
 
 
 def row_seed(seed: int, row_id: str, draw: int) -> int:

@@ -44,8 +44,9 @@ class PretrainingScriptArguments:
     text_column: Literal["report", "findings", "impression"] = field(
         default="report", metadata={"help": "Column that the text tower reads."}
     )
-    sample_sentence: bool = field(
-        default=False, metadata={"help": "Read one random sentence of the text per draw, as ConVIRT does."}
+    sentences: Literal["all", "one", "some"] = field(
+        default="all",
+        metadata={"help": "Of the text, read per draw: all sentences, one as ConVIRT does, or a random selection."},
     )
     text_adaptation_epochs: float = field(
         default=0.0,

@@ -158,7 +158,7 @@ def build_trainer(
     text = {"text_column": script_args.text_column, "max_length": script_args.max_text_length}
     collator = PairCollator(
         processor,
-        sample_sentence=script_args.sample_sentence,
+        sentences=script_args.sentences,
         augmentation=augmentation,
         seed=training_args.seed,
         cache_images=script_args.cache_images,

@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..data.collators import DrawnDataset, row_seed
+from ..data.collators import DrawnDataset, row_seed, select_sentences
 from ..models import CxrProcessor
-from ..reports import split_sentences
 from .arguments import PretrainingArguments
 from .trainers import PretrainingTrainer
 
@@ -109,21 +107,13 @@ class SectionCollator:
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, torch.Tensor]]:
         """A batch of two texts per report."""
         impressions = [
-            _some_sentences(row["impression"], row_seed(self.seed, row["id"], row.get("draw", 0))) for row in rows
+            select_sentences(row["impression"], row_seed(self.seed, row["id"], row.get("draw", 0))) for row in rows
         ]
         return {"findings": self._tokens([row["findings"] for row in rows]), "impression": self._tokens(impressions)}
 
     def _tokens(self, texts: list[str]) -> dict[str, torch.Tensor]:
         tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
         return {name: tokens[name] for name in ("input_ids", "attention_mask")}
-
-
-def _some_sentences(text: str, seed: int) -> str:
-    """One to all of the sentences, every number as likely, in random order."""
-    sentences = split_sentences(text) or [text]
-    rng = np.random.default_rng(seed)
-    count = int(rng.integers(1, len(sentences) + 1))
-    return " ".join(sentences[index] for index in rng.permutation(len(sentences))[:count])
 
 
 def _has_both(findings: str | None, impression: str | None) -> bool:
