@@ -32,7 +32,7 @@ class DemoSettings:
         num_studies (`int`): Simulated studies of the balanced cohort; a fifth is held out, half of it for the test.
         num_shifted (`int`): Studies of the second hospital, all for the test.
         image_size (`int`): Side of the images, in pixels.
-        num_adaptation_epochs (`float`): Passes over the training reports before that, without images.
+        num_adaptation_epochs (`float`): Passes over the training reports alone, before the pairs.
         num_train_epochs (`float`): Passes over the training pairs.
         batch_size (`int`): Pairs in a step.
         num_bootstrap (`int`): Resamples of patients behind each interval.
