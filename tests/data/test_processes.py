@@ -28,6 +28,7 @@ def make(task, on_row):
 
 if __name__ == "__main__":
     counts = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts the tests in the background ignores it
     try:
         print(sorted(map_in_processes(make, sys.argv[2:], num_proc=2, on_progress=counts.append)))
     except (ValueError, KeyboardInterrupt) as error:
