@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
 
 from synthcxr.data import DrawnDataset, EpochSampler, PairCollator, RadiographAugmentation, load_pairs
+from synthcxr.data.collators import report_sentences
 from synthcxr.models import CxrImageProcessor, CxrProcessor
 from synthcxr.reports import split_sentences
 
@@ -88,7 +89,8 @@ def test_long_texts_are_cut(pairs, processor):
 
 def test_one_sentence_is_drawn_per_epoch_and_all_come_up(pairs, processor):
     collate = PairCollator(processor, sentences="one")
-    sentences = {tuple(processor.tokenizer(sentence)["input_ids"]) for sentence in split_sentences(pairs[0]["report"])}
+    whole = report_sentences(pairs[0]["report"])
+    sentences = {tuple(processor.tokenizer(sentence)["input_ids"]) for sentence in whole}
     drawn = {tuple(collate(rows_of(pairs, 1, draw=epoch))["input_ids"][0].tolist()) for epoch in range(60)}
     assert len(sentences) > 1
     assert drawn == sentences
@@ -107,6 +109,38 @@ def test_a_selection_has_one_to_all_sentences_and_follows_from_the_draw(pairs, p
     assert min(counts) == 1
     assert len(set(counts)) > 2
     assert max(counts) <= len(whole) + 1  # the tokenizer's spelling may split one more
+
+
+def test_sentences_are_drawn_besides_the_text_view_by_view(pairs, processor):
+    rows = rows_of(pairs)
+    batch = PairCollator(processor, num_sentences=3)(rows)
+    assert batch["input_ids"].equal(PairCollator(processor)(rows)["input_ids"])
+    assert batch["sentence_input_ids"].shape == batch["sentence_attention_mask"].shape
+    assert batch["sentence_input_ids"].shape[0] == 3 * len(rows)
+
+    def words(ids):
+        return processor.tokenizer.decode(ids, skip_special_tokens=True)
+
+    for index, row in enumerate(rows):
+        known = [words(processor.tokenizer(sentence)["input_ids"]) for sentence in report_sentences(row["report"])]
+        drawn = [words(ids) for ids in batch["sentence_input_ids"][index :: len(rows)]]
+        assert set(drawn) <= set(known)
+        assert len(set(drawn)) == min(3, len(set(known)))
+    assert not any("FINDINGS" in words(ids) for ids in batch["sentence_input_ids"])
+    alone = PairCollator(processor, num_sentences=3)(rows[1:2])["sentence_input_ids"]
+    assert alone.equal(batch["sentence_input_ids"][1 :: len(rows), : alone.shape[1]])
+
+
+def test_a_report_with_fewer_sentences_than_asked_for_repeats_them(pairs, processor):
+    rows = [row | {"report": "FINDINGS: Clear lungs."} for row in rows_of(pairs, 2)]
+    ids = PairCollator(processor, num_sentences=2)(rows)["sentence_input_ids"]
+    assert ids.shape[0] == 4
+    assert ids.equal(ids[:1].expand_as(ids))
+
+
+def test_a_negative_number_of_sentences_is_refused(processor):
+    with pytest.raises(ValueError, match="num_sentences is -1; expected 0 or more"):
+        PairCollator(processor, num_sentences=-1)
 
 
 def test_an_unknown_selection_is_refused(processor):

@@ -132,7 +132,7 @@ def test_numbers_of_images_and_texts_may_differ(model, batch):
     batch["pixel_values"] = batch["pixel_values"][:2]
     output = model(**batch)
     assert output.logits_per_image.shape == (2, 3)
-    with pytest.raises(ValueError, match="expected equal shapes"):
+    with pytest.raises(ValueError, match="expected as many texts as images"):
         model(**batch, return_loss=True)
 
 
@@ -348,3 +348,17 @@ def test_the_common_model_tests_of_transformers_pass(root, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:]
     assert int(re.search(r"(\d+) passed", done.stdout).group(1)) > 200, done.stdout[-400:]
+
+
+def test_sentences_count_as_texts_after_the_texts(model, batch):
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    sentences = {"sentence_input_ids": ids.flip(0)[:, :3], "sentence_attention_mask": mask.flip(0)[:, :3]}
+    with torch.no_grad():
+        output = model(**batch, **sentences, return_loss=True)
+        texts = model.get_text_features(ids, mask)
+        alone = model.get_text_features(ids.flip(0)[:, :3], mask.flip(0)[:, :3])
+    expected = torch.nn.functional.normalize(torch.cat([texts, alone]), dim=-1)
+    torch.testing.assert_close(output.text_embeds, expected)
+    assert output.logits_per_image.shape == (len(batch["pixel_values"]), len(expected))
+    torch.testing.assert_close(output.loss, model.compute_loss(output.image_embeds, expected))
+    assert output.loss != model(**batch, return_loss=True).loss

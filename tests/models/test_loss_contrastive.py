@@ -123,10 +123,25 @@ def test_losses_compile_without_a_graph_break(loss):
     )
 
 
+@pytest.mark.parametrize(
+    ("loss", "slow"),
+    [
+        (info_nce_loss, lambda images, texts: slow_info_nce(images, texts, 0.2, 0.5, 0.5)),
+        (sigmoid_loss, lambda images, texts: slow_sigmoid(images, texts, 0.2, 0.0)),
+    ],
+)
+def test_views_of_the_texts_are_compared_one_by_one(loss, slow):
+    images, _ = embeddings(5)
+    views = [embeddings(5, seed=seed)[1] for seed in (1, 2, 3)]
+    fast = loss(images, torch.cat(views), temperature=0.2)
+    assert_equal_with_gradients(fast, sum(slow(images, view) for view in views) / 3, [images, *views])
+
+
 @pytest.mark.parametrize("loss", [info_nce_loss, sigmoid_loss])
-def test_rows_that_do_not_pair_are_refused(loss):
-    with pytest.raises(ValueError, match=r"\(3, 2\).*\(4, 2\), expected equal shapes"):
-        loss(torch.ones(3, 2), torch.ones(4, 2), temperature=0.1)
+@pytest.mark.parametrize("shape", [(3, 2), (2, 2), (4, 5), (0, 2)])
+def test_rows_that_do_not_pair_are_refused(loss, shape):
+    with pytest.raises(ValueError, match=rf"\(4, 2\).*\({shape[0]}, {shape[1]}\), expected as many texts as images"):
+        loss(torch.ones(4, 2), torch.ones(shape), temperature=0.1)
 
 
 def test_info_nce_at_full_size_agrees_with_cross_entropy():

@@ -24,6 +24,10 @@ FAST = (
     "--use-cpu",
     "--disable-tqdm",
     "true",
+    "--muon-learning-rate",
+    "0.02",
+    "--num-sentences",
+    "2",
 )
 
 

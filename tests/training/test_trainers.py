@@ -2,6 +2,7 @@ import pytest
 
 from synthcxr.data.collators import DrawnDataset
 from synthcxr.training.arguments import PretrainingArguments, PretrainingScriptArguments, parse_arguments
+from synthcxr.training.optimizers import MuonAdamW
 from synthcxr.training.pretrain import build_model, build_trainer, load_splits
 
 
@@ -65,3 +66,25 @@ def test_the_text_tower_has_a_learning_rate_of_its_own_when_asked(trainer):
     assert rates.keys() == set(names.values())
     assert all(rate == (1e-5 if name.startswith("text_") else 1e-3) for name, rate in rates.items())
     assert {group["weight_decay"] for group in groups} == {0.0, 0.05}
+
+
+def test_muon_takes_matrices_and_kernels_and_adamw_the_rest(trainer):
+    trainer.args.muon_learning_rate = 0.04
+    trainer.args.text_learning_rate = 1e-4  # a tenth of the rest
+    optimizer = trainer.create_optimizer()
+    assert isinstance(optimizer, MuonAdamW)
+    names = {parameter: name for name, parameter in trainer.model.named_parameters()}
+    seen = {}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            seen[names[parameter]] = (group["orthogonal"], group["lr"])
+    assert seen.keys() == set(names.values())
+    for parameter, name in names.items():
+        matrix = parameter.ndim >= 2 and "_embeddings" not in name
+        rate = (0.04 if matrix else 1e-3) * (0.1 if name.startswith("text_") else 1)
+        assert seen[name] == (matrix, pytest.approx(rate)), name
+
+
+def test_muon_beside_another_optimizer_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="--muon-learning-rate goes with --optim adamw_torch; got sgd"):
+        PretrainingArguments(output_dir=str(tmp_path), optim="sgd", muon_learning_rate=0.04, use_cpu=True)

@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset, Image
 from torch.utils.data import Sampler
 
-from ..reports import split_sentences
+from ..reports import split_sections, split_sentences
 from .transforms import RadiographAugmentation
 
 
@@ -37,6 +37,9 @@ class PairCollator:
             whose section is empty is read by its whole report.
         sentences (`str`, *optional*, defaults to `"all"`): `"all"` of the text; `"one"` at random, as ConVIRT does; or
             `"some"`, see [`select_sentences`].
+        num_sentences (`int`, *optional*, defaults to 0): Sentences of the whole report, drawn without replacement as
+            long as there are others, that the image is compared with besides: `sentence_input_ids` and
+            `sentence_attention_mask`, the first sentence of every row before the second of any.
         augmentation (`RadiographAugmentation`, *optional*): Applied between the image processor's rescaling and its
             normalisation.
         seed (`int`, *optional*, defaults to 0): Names the streams.
@@ -55,6 +58,7 @@ class PairCollator:
         *,
         text_column: TextColumn = "report",
         sentences: SentenceSelection = "all",
+        num_sentences: int = 0,
         augmentation: RadiographAugmentation | None = None,
         seed: int = 0,
         max_length: int | None = None,
@@ -65,9 +69,12 @@ class PairCollator:
             raise ValueError(f"text_column is {text_column!r}; expected 'report', 'findings' or 'impression'.")
         if sentences not in ("all", "one", "some"):
             raise ValueError(f"sentences is {sentences!r}; expected 'all', 'one' or 'some'.")
+        if num_sentences < 0:
+            raise ValueError(f"num_sentences is {num_sentences}; expected 0 or more.")
         self.processor = processor
         self.text_column = text_column
         self.sentences = sentences
+        self.num_sentences = num_sentences
         self.augmentation = augmentation
         self.seed = seed
         self.max_length = max_length
@@ -79,20 +86,29 @@ class PairCollator:
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """A batch of `pixel_values` `(batch_size, channels, height, width)` and texts padded to the longest."""
         seeds = [row_seed(self.seed, row["id"], row.get("draw", 0)) for row in rows]
-        texts = [self._text(row, seed) for row, seed in zip(rows, seeds, strict=True)]
-        tokens = self.processor.tokenizer(
-            texts,
-            padding=True,
-            truncation=True,
-            max_length=self.max_length,
-            return_tensors="pt",
-        )
-        return {
+        tokens = self._tokens([self._text(row, seed) for row, seed in zip(rows, seeds, strict=True)])
+        batch = {
             "pixel_values": self._pixel_values([row["image"] for row in rows], torch.tensor(seeds)),
             "input_ids": tokens["input_ids"],
             "attention_mask": tokens["attention_mask"],
             "return_loss": True,
         }
+        if self.num_sentences:
+            drawn = [self._drawn_sentences(row, seed) for row, seed in zip(rows, seeds, strict=True)]
+            tokens = self._tokens([sentence for view in zip(*drawn, strict=True) for sentence in view])
+            batch["sentence_input_ids"] = tokens["input_ids"]
+            batch["sentence_attention_mask"] = tokens["attention_mask"]
+        return batch
+
+    def _tokens(self, texts: list[str]) -> Mapping[str, torch.Tensor]:
+        return self.processor.tokenizer(
+            texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
+        )
+
+    def _drawn_sentences(self, row: Mapping[str, Any], seed: int) -> list[str]:
+        sentences = report_sentences(row["report"])
+        order = np.random.default_rng((seed, 1)).permutation(len(sentences))
+        return [sentences[order[index % len(order)]] for index in range(self.num_sentences)]
 
     def _text(self, row: Mapping[str, Any], seed: int) -> str:
         text = row[self.text_column] or ""
@@ -100,7 +116,7 @@ class PairCollator:
         if not text.strip():
             raise ValueError(f"Row {row['id']!r} has an empty report; a pair needs words.")
         if self.sentences == "one":
-            sentences = split_sentences(text) or [text]
+            sentences = report_sentences(text)
             # The low bits choose the sentence, all bits start the augmentation's stream: no visible relation.
             text = sentences[seed % len(sentences)]
         elif self.sentences == "some":
@@ -247,10 +263,16 @@ def select_sentences(text: str, seed: int) -> str:
         text (`str`): A report or a section.
         seed (`int`): Names the stream; the same text and seed give the same selection.
     """
-    sentences = split_sentences(text) or [text]
+    sentences = report_sentences(text)
     rng = np.random.default_rng(seed)
     count = int(rng.integers(1, len(sentences) + 1))
     return " ".join(sentences[index] for index in rng.permutation(len(sentences))[:count])
+
+
+def report_sentences(text: str) -> list[str]:
+    """The sentences of a report or a section, without the headers; the text itself where it has none."""
+    sections = split_sections(text).values()
+    return [sentence for section in sections for sentence in split_sentences(section)] or [text]
 
 
 def row_seed(seed: int, row_id: str, draw: int) -> int:

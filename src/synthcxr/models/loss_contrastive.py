@@ -35,11 +35,14 @@ def info_nce_loss(
     r"""
     Two-way cross-entropy that pairs row `i` of the images with row `i` of the texts.
 
+    An image may come with several texts, such as the sentences of its report: every view of the texts is compared
+    with the images on its own, and the losses are averaged. So the texts of a study are never each other's negatives.
+
     Args:
         image_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
             Image embeddings, normalised here.
-        text_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
-            Text embeddings, normalised here.
+        text_embeds (`torch.Tensor` of shape `(num_views * batch_size, projection_dim)`):
+            Text embeddings, normalised here: those of the first view, then those of the second, and so on.
         temperature (`float` or `torch.Tensor`):
             Divides the cosine similarities. Lower is sharper.
         image_to_text_weight (`float`, *optional*, defaults to 0.5):
@@ -64,14 +67,14 @@ def info_nce_loss(
 
     ```
     """
-    _check_pairs(image_embeds, text_embeds)
-    logits_per_image = cosine_similarity(image_embeds, text_embeds) / temperature  # (batch_size, batch_size)
-    targets = torch.arange(len(logits_per_image), device=logits_per_image.device)
+    logits_per_image = _similarity_by_view(image_embeds, text_embeds) / temperature
+    num_views, batch_size, _ = logits_per_image.shape
+    targets = torch.arange(batch_size, device=logits_per_image.device).repeat(num_views)
     if text_to_image_weight is None:
         text_to_image_weight = 1 - image_to_text_weight
 
-    image_to_text = F.cross_entropy(logits_per_image, targets)
-    text_to_image = F.cross_entropy(logits_per_image.T, targets)
+    image_to_text = F.cross_entropy(logits_per_image.flatten(0, 1), targets)
+    text_to_image = F.cross_entropy(logits_per_image.mT.flatten(0, 1), targets)
     return image_to_text_weight * image_to_text + text_to_image_weight * text_to_image
 
 
@@ -88,15 +91,15 @@ def sigmoid_loss(
     Args:
         image_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
             Image embeddings, normalised here.
-        text_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
-            Text embeddings, normalised here.
+        text_embeds (`torch.Tensor` of shape `(num_views * batch_size, projection_dim)`):
+            Text embeddings, normalised here; views as in [`info_nce_loss`].
         temperature (`float` or `torch.Tensor`):
             Divides the cosine similarities. Lower is sharper.
         bias (`float` or `torch.Tensor`, *optional*, defaults to 0.0):
             Added afterwards; strongly negative at first, since `batch_size - 1` of `batch_size` pairs are negative.
 
     Returns:
-        `torch.Tensor`: Scalar loss: summed over the texts, averaged over the images.
+        `torch.Tensor`: Scalar loss: summed over the texts of a view, averaged over images and views.
 
     Example:
 
@@ -109,15 +112,18 @@ def sigmoid_loss(
 
     ```
     """
-    _check_pairs(image_embeds, text_embeds)
-    logits_per_image = cosine_similarity(image_embeds, text_embeds) / temperature + bias  # (batch_size, batch_size)
-    signs = 2 * torch.eye(len(logits_per_image), device=logits_per_image.device, dtype=logits_per_image.dtype) - 1
+    logits_per_image = _similarity_by_view(image_embeds, text_embeds) / temperature + bias
+    signs = 2 * torch.eye(len(image_embeds), device=logits_per_image.device, dtype=logits_per_image.dtype) - 1
     return -F.logsigmoid(signs * logits_per_image).sum(dim=-1).mean()
 
 
-def _check_pairs(image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> None:
-    if image_embeds.shape != text_embeds.shape:
+def _similarity_by_view(image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+    """Cosines of shape `(num_views, batch_size, batch_size)`: images down, the texts of one view across."""
+    batch_size = len(image_embeds)
+    if len(text_embeds) == 0 or len(text_embeds) % batch_size or image_embeds.shape[1:] != text_embeds.shape[1:]:
         raise ValueError(
-            f"The loss pairs row i with row i; got image_embeds {tuple(image_embeds.shape)} and "
-            f"text_embeds {tuple(text_embeds.shape)}, expected equal shapes."
+            f"The loss pairs row i with row i of every view; got image_embeds {tuple(image_embeds.shape)} and "
+            f"text_embeds {tuple(text_embeds.shape)}, expected as many texts as images, or a multiple."
         )
+    similarity = cosine_similarity(image_embeds, text_embeds)  # (batch_size, num_views * batch_size)
+    return similarity.view(batch_size, -1, batch_size).transpose(0, 1)

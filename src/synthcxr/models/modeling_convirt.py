@@ -55,8 +55,8 @@ class ConvirtModel(DualEncoderPreTrainedModel):
         Args:
             image_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
                 Image embeddings.
-            text_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
-                Embeddings of the same studies' reports.
+            text_embeds (`torch.Tensor` of shape `(num_views * batch_size, projection_dim)`):
+                Embeddings of texts of the same studies, view by view.
 
         Returns:
             `torch.Tensor` of shape `()`: The loss.
@@ -81,11 +81,13 @@ class ConvirtModel(DualEncoderPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.Tensor | None = None,
         *,
+        sentence_input_ids: torch.Tensor | None = None,
+        sentence_attention_mask: torch.Tensor | None = None,
         return_loss: bool | None = None,
         **kwargs: Any,
     ) -> ImageReportOutput:
         """
-        Compare images with texts; train on them when they are `batch_size` pairs.
+        Compare images with texts; train on them when they belong together.
 
         Args:
             input_ids (`torch.Tensor` of shape `(num_texts, sequence_length)`):
@@ -96,14 +98,22 @@ class ConvirtModel(DualEncoderPreTrainedModel):
                 0 at padding.
             token_type_ids (`torch.Tensor` of shape `(num_texts, sequence_length)`, *optional*):
                 Segments.
+            sentence_input_ids (`torch.Tensor` of shape `(num_sentences, sentence_length)`, *optional*):
+                Tokens of further, shorter texts, which count as if they followed those of `input_ids`.
+            sentence_attention_mask (`torch.Tensor` of shape `(num_sentences, sentence_length)`, *optional*):
+                0 at padding.
             return_loss (`bool`, *optional*):
-                Compute the contrastive loss: `num_images = num_texts = batch_size`, and row `i` belongs to row `i`.
+                Compute the contrastive loss. Text `i` belongs to image `i`; with more texts than images, text
+                `view * num_images + i` does, too.
             kwargs (`dict`):
                 `return_dict`, and arguments of both towers.
         """
         kwargs = {name: value for name, value in kwargs.items() if value is not None}
         image_embeds = F.normalize(self.get_image_features(pixel_values, **kwargs), dim=-1)
         text_embeds = F.normalize(self.get_text_features(input_ids, attention_mask, token_type_ids, **kwargs), dim=-1)
+        if sentence_input_ids is not None:  # apart from the longer texts: no padding to their length
+            sentence_embeds = self.get_text_features(sentence_input_ids, sentence_attention_mask, **kwargs)
+            text_embeds = torch.cat([text_embeds, F.normalize(sentence_embeds, dim=-1)])
         logits_per_image = cosine_similarity(image_embeds, text_embeds) / self.config.temperature
         return ImageReportOutput(
             loss=self.compute_loss(image_embeds, text_embeds) if return_loss else None,

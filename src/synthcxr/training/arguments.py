@@ -48,6 +48,10 @@ class PretrainingScriptArguments:
         default="all",
         metadata={"help": "Of the text, read per draw: all sentences, one as ConVIRT does, or a random selection."},
     )
+    num_sentences: int = field(
+        default=0,
+        metadata={"help": "Sentences of the report, drawn anew, that the image is compared with besides the text."},
+    )
     text_adaptation_epochs: float = field(
         default=0.0,
         metadata={"help": "Passes over the reports alone before the pairs: findings are matched with impressions."},
@@ -79,6 +83,8 @@ class PretrainingScriptArguments:
             raise ValueError("--vision-model and --text-model go together; give both or neither.")
         if self.model_name_or_path and self.vision_model:
             raise ValueError("--model-name-or-path already holds both towers; drop --vision-model and --text-model.")
+        if self.num_sentences < 0:
+            raise ValueError(f"--num-sentences is {self.num_sentences}; expected 0 or more.")
         if self.text_adaptation_epochs < 0:
             raise ValueError(f"--text-adaptation-epochs is {self.text_adaptation_epochs}; expected 0 or more.")
         if not 0 <= self.augmentation_strength <= 2:
@@ -106,6 +112,13 @@ class PretrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Peak of the text tower, as the rest when absent; low for an adapted one."},
     )
+    muon_learning_rate: float | None = field(
+        default=None,
+        metadata={
+            "help": "Peak of Muon, which then takes over weight matrices and kernels from AdamW; 0.04 suits tiny "
+            "models from scratch."
+        },
+    )
     weight_decay: float = field(default=0.05, metadata={"help": "Decoupled weight decay."})
     warmup_steps: float = field(default=0.1, metadata={"help": "Warm-up, in steps, or as a share of them below 1."})
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "Shape of the learning rate."})
@@ -117,6 +130,8 @@ class PretrainingArguments(TrainingArguments):
         super().__post_init__()
         if self.remove_unused_columns:
             raise ValueError("remove_unused_columns is true; the collator needs the raw columns, leave it false.")
+        if self.muon_learning_rate is not None and not self.optim.startswith("adamw_torch"):
+            raise ValueError(f"--muon-learning-rate goes with --optim adamw_torch; got {self.optim.value}.")
 
 
 def parse_arguments(

@@ -70,14 +70,16 @@ def pretrain(script_args: PretrainingScriptArguments, training_args: Pretraining
     output_dir = Path(training_args.output_dir)
     train, validation = load_splits(script_args)
     request = _request(script_args, training_args, train)
-    record = _check_previous(output_dir, request)
-    if record is not None and record["finished"]:
+    previous = _check_previous(output_dir, request)
+    if previous is not None and previous["finished"]:
         logger.warning("%s already holds this run; it is reused.", output_dir)
-        return record
+        return previous
 
     model, processor = build_model(script_args, texts=train.unique("report"), seed=training_args.seed)
     output_dir.mkdir(parents=True, exist_ok=True)
     record = {"request": request, "num_pairs": len(train), "num_parameters": model.num_parameters(), "finished": False}
+    if previous is not None and "text_adaptation" in previous:
+        record["text_adaptation"] = previous["text_adaptation"]
     write_json(output_dir / RECORD_NAME, record)
 
     checkpoint = training_args.resume_from_checkpoint or get_last_checkpoint(str(output_dir))
@@ -159,6 +161,7 @@ def build_trainer(
     collator = PairCollator(
         processor,
         sentences=script_args.sentences,
+        num_sentences=script_args.num_sentences,
         augmentation=augmentation,
         seed=training_args.seed,
         cache_images=script_args.cache_images,

@@ -122,8 +122,9 @@ def _has_both(findings: str | None, impression: str | None) -> bool:
 
 def _arguments(args: PretrainingArguments, num_epochs: float) -> PretrainingArguments:
     """Those of the run, but for its length and what it saves: a stopped adaptation is done again, in a minute."""
-    kept = ("per_device_train_batch_size", "learning_rate", "weight_decay", "warmup_steps", "lr_scheduler_type")
-    kept += ("max_grad_norm", "bf16", "fp16", "use_cpu", "seed", "data_seed", "disable_tqdm", "dataloader_num_workers")
+    kept = ("per_device_train_batch_size", "learning_rate", "muon_learning_rate", "weight_decay", "warmup_steps")
+    kept += ("lr_scheduler_type", "max_grad_norm", "bf16", "fp16", "use_cpu", "seed", "data_seed", "disable_tqdm")
+    kept += ("dataloader_num_workers",)
     return PretrainingArguments(
         output_dir=str(Path(args.output_dir) / "text_adaptation"),
         num_train_epochs=num_epochs,

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..data.collators import DrawnDataset, EpochSampler
+from .optimizers import MuonAdamW, hidden_matrices
 
 
 class PretrainingTrainer(Trainer):
@@ -54,18 +55,38 @@ class PretrainingTrainer(Trainer):
         self._epoch_sampler = EpochSampler(len(dataset), seed=seed)
         return self._epoch_sampler
 
+    @staticmethod
+    def get_optimizer_cls_and_kwargs(
+        args: TrainingArguments, model: PreTrainedModel | None = None
+    ) -> tuple[type[Optimizer], dict[str, Any]]:
+        """The stock optimizer, or [`MuonAdamW`] where Muon has a learning rate."""
+        kind, options = Trainer.get_optimizer_cls_and_kwargs(args, model)
+        if getattr(args, "muon_learning_rate", None) is not None:
+            options = {name: value for name, value in options.items() if name != "fused"}
+            return MuonAdamW, options
+        return kind, options
+
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Optimizer:
-        """The stock optimizer, with groups of their own for the text tower where its learning rate differs."""
+        """The optimizer, with groups of their own for what has another learning rate or takes other steps."""
         fresh = self.optimizer is None
         optimizer = super().create_optimizer(*args, **kwargs)
-        rate = getattr(self.args, "text_learning_rate", None)
-        if fresh and rate is not None:
+        if fresh:
+            self._split_groups(optimizer)
+        return optimizer
+
+    def _split_groups(self, optimizer: Optimizer) -> None:
+        text_rate = getattr(self.args, "text_learning_rate", None)
+        muon_rate = getattr(self.args, "muon_learning_rate", None)
+        scale = 1.0 if text_rate is None else text_rate / self.args.learning_rate
+        if text_rate is not None:
             text = {parameter for name, parameter in self.model.named_parameters() if name.startswith("text_")}
             for group in list(optimizer.param_groups):
-                own = [parameter for parameter in group["params"] if parameter in text]
-                group["params"] = [parameter for parameter in group["params"] if parameter not in text]
-                optimizer.add_param_group({**group, "params": own, "lr": rate})
-        return optimizer
+                _split_group(optimizer, group, text, lr=text_rate)
+        if muon_rate is not None:
+            matrices = hidden_matrices(self.model)
+            for group in list(optimizer.param_groups):
+                rate = muon_rate * (scale if group["lr"] == text_rate else 1.0)
+                _split_group(optimizer, group, matrices, lr=rate, orthogonal=True)
 
     def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader:
         """Evaluation batches: as in training, but through `eval_collator`."""
@@ -84,6 +105,14 @@ class PretrainingTrainer(Trainer):
             self.log(measured)
             metrics |= measured
         return metrics
+
+
+def _split_group(optimizer: Optimizer, group: dict[str, Any], chosen: set[Any], **options: Any) -> None:
+    """Move the chosen parameters of a group to a new one with other options."""
+    moved = [parameter for parameter in group["params"] if parameter in chosen]
+    group["params"] = [parameter for parameter in group["params"] if parameter not in chosen]
+    if moved:
+        optimizer.add_param_group({**group, "params": moved, **options})
 
 
 class _SetEpoch(TrainerCallback):

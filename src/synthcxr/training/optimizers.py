@@ -1,0 +1,97 @@
+"""Optimisers beyond those that `Trainer` names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import AdamW
+
+
+# The quintic iteration of Jordan et al. (2024): steep at zero, and all singular values end between 0.7 and 1.2.
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+_NUM_ITERATIONS = 5
+
+
+class MuonAdamW(AdamW):
+    """
+    AdamW, except for parameter groups with `orthogonal=True`: these take Muon's steps.
+
+    Muon replaces the averaged gradient of a weight matrix by the nearest matrix with orthogonal rows or columns, so
+    that rare directions are learnt as fast as common ones (Jordan et al., 2024, "Muon: an optimizer for hidden
+    layers"). A convolution's kernel counts as the matrix `(out_channels, in_channels * height * width)`, which
+    `torch.optim.Muon` does not take; on matrices the steps are its own.
+
+    Args:
+        params (`iterable`): Parameter groups. One with `orthogonal=True` may set `momentum` (0.95 by default).
+        kwargs: As for `AdamW`, for the groups that are not orthogonal; `lr` and `weight_decay` count for both.
+    """
+
+    def __init__(self, params: Any, **kwargs: Any) -> None:
+        super().__init__(params, **kwargs)
+        for group in self.param_groups:
+            group.setdefault("orthogonal", False)
+            group.setdefault("momentum", 0.95)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of all groups."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        taken = []
+        for group in self.param_groups:
+            if group["orthogonal"]:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        self._orthogonal_step(parameter, group)
+                        taken.append((parameter, parameter.grad))
+        for parameter, _ in taken:
+            parameter.grad = None  # AdamW passes over what has no gradient
+        super().step()
+        for parameter, gradient in taken:
+            parameter.grad = gradient
+        return loss
+
+    def _orthogonal_step(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
+        gradient, momentum = parameter.grad, group["momentum"]
+        state = self.state[parameter]
+        if not state:
+            # AdamW asks every state for its step when it is restored.
+            state |= {"step": torch.tensor(0.0), "momentum_buffer": torch.zeros_like(gradient)}
+        average = state["momentum_buffer"]
+        average.lerp_(gradient, 1 - momentum)
+        update = gradient.lerp(average, momentum).flatten(start_dim=1)  # Nesterov
+        rate = group["lr"] * max(1.0, update.shape[0] / update.shape[1]) ** 0.5
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(orthogonalise(update).view(parameter.shape).to(parameter.dtype), alpha=-rate)
+
+
+def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
+    """
+    The orthogonal factor of a matrix, roughly: singular vectors stay, singular values become about 1.
+
+    Args:
+        matrix (`torch.Tensor` of shape `(num_rows, num_columns)`): Any matrix but zero, which stays zero.
+
+    Returns:
+        `torch.Tensor` of shape `(num_rows, num_columns)`, `torch.bfloat16`: Singular values 0.7 to 1.2.
+    """
+    first, second, third = _COEFFICIENTS
+    tall = matrix.shape[0] > matrix.shape[1]
+    result = matrix.bfloat16().T if tall else matrix.bfloat16()  # the smaller Gram matrix
+    result = result / result.norm().clamp(min=1e-7)
+    for _ in range(_NUM_ITERATIONS):
+        gram = result @ result.T
+        polynomial = torch.addmm(gram, gram, gram, beta=second, alpha=third)
+        result = torch.addmm(result, polynomial, result, beta=first)
+    return (result.T if tall else result).contiguous()
+
+
+def hidden_matrices(model: nn.Module) -> set[nn.Parameter]:
+    """Weights that Muon is meant for: matrices and kernels, but for embedding tables, whose rows are no directions."""
+    tables = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
+    return {parameter for parameter in model.parameters() if parameter.ndim >= 2} - tables
