@@ -48,8 +48,8 @@ def test_matrices_move_as_with_torchs_muon_and_the_rest_as_with_adamw(model):
         for optimizer in theirs:
             optimizer.step()
     for name, value in model.state_dict().items():
-        # Their products are rounded to bfloat16 too, in another order of operations.
-        torch.testing.assert_close(ours[name], value, atol=2e-3 if name.startswith(("1.w", "3.w")) else 1e-7, rtol=0)
+        # Their products are rounded to bfloat16.
+        torch.testing.assert_close(ours[name], value, atol=3e-3 if name.startswith(("1.w", "3.w")) else 1e-7, rtol=0)
         assert not ours[name].equal(start[name])
 
 
@@ -74,6 +74,14 @@ def test_an_orthogonalised_matrix_keeps_its_directions_and_levels_its_strengths(
     assert levelled.diagonal().min() > 0.6
     assert levelled.diagonal().max() < 1.3
     assert (levelled - levelled.diagonal().diag()).abs().max() < 0.05
+
+
+def test_strengths_of_very_different_size_do_not_blow_up():
+    generator = torch.Generator().manual_seed(3)
+    left, right = (torch.linalg.qr(torch.randn(64, 64, generator=generator)).Q for _ in range(2))
+    levelled = torch.linalg.svdvals(orthogonalise(left * torch.logspace(0, -12, 64) @ right))
+    assert levelled.max() < 1.3
+    assert (levelled > 0.6).sum() >= 12  # those within a thousandth of the largest
 
 
 def test_zero_gradients_leave_finite_weights():

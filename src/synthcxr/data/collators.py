@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -77,7 +78,7 @@ class PairCollator:
         self.num_sentences = num_sentences
         self.augmentation = augmentation
         self.seed = seed
-        self.max_length = max_length
+        self.tokens = TokenCache(processor.tokenizer, max_length=max_length)
         self.cache_images = cache_images
         self.cache_bytes = cache_bytes
         self._cache: dict[bytes, np.ndarray] = {}
@@ -86,7 +87,7 @@ class PairCollator:
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """A batch of `pixel_values` `(batch_size, channels, height, width)` and texts padded to the longest."""
         seeds = [row_seed(self.seed, row["id"], row.get("draw", 0)) for row in rows]
-        tokens = self._tokens([self._text(row, seed) for row, seed in zip(rows, seeds, strict=True)])
+        tokens = self.tokens([self._text(row, seed) for row, seed in zip(rows, seeds, strict=True)])
         batch = {
             "pixel_values": self._pixel_values([row["image"] for row in rows], torch.tensor(seeds)),
             "input_ids": tokens["input_ids"],
@@ -95,15 +96,10 @@ class PairCollator:
         }
         if self.num_sentences:
             drawn = [self._drawn_sentences(row, seed) for row, seed in zip(rows, seeds, strict=True)]
-            tokens = self._tokens([sentence for view in zip(*drawn, strict=True) for sentence in view])
+            tokens = self.tokens([sentence for view in zip(*drawn, strict=True) for sentence in view])
             batch["sentence_input_ids"] = tokens["input_ids"]
             batch["sentence_attention_mask"] = tokens["attention_mask"]
         return batch
-
-    def _tokens(self, texts: list[str]) -> Mapping[str, torch.Tensor]:
-        return self.processor.tokenizer(
-            texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
-        )
 
     def _drawn_sentences(self, row: Mapping[str, Any], seed: int) -> list[str]:
         sentences = report_sentences(row["report"])
@@ -168,6 +164,43 @@ class PairCollator:
             self._cache[key] = np.broadcast_to(stored, values.shape)
             self._cached_bytes += stored.nbytes
         return values
+
+
+class TokenCache:
+    """
+    Texts to padded tokens; a text that has been read before is not read again.
+
+    A tokenizer's own padding goes through lists of Python numbers: with several sentences per image it took as long as
+    the text tower.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): Any.
+        max_length (`int`, *optional*): Longest text in tokens; the tokenizer's own limit when absent.
+        max_texts (`int`, *optional*, defaults to 131072): After so many texts it starts afresh.
+    """
+
+    def __init__(self, tokenizer: Any, *, max_length: int | None, max_texts: int = 2**17) -> None:
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.max_texts = max_texts
+        self._ids: dict[str, np.ndarray] = {}
+
+    def __call__(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """`input_ids` and `attention_mask` of shape `(num_texts, longest)`, as the tokenizer gives them."""
+        if len(self._ids) > self.max_texts:
+            self._ids.clear()
+        unread = [text for text in dict.fromkeys(texts) if text not in self._ids]
+        if unread:
+            tokens = self.tokenizer(unread, truncation=True, max_length=self.max_length)["input_ids"]
+            self._ids |= {text: np.array(ids, dtype=np.int32) for text, ids in zip(unread, tokens, strict=True)}
+        rows = [self._ids[text] for text in texts]
+        lengths = np.array([len(row) for row in rows])
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        if self.tokenizer.padding_side == "left":
+            mask = mask[:, ::-1]
+        ids = np.full(mask.shape, self.tokenizer.pad_token_id, dtype=np.int64)
+        ids[mask] = np.concatenate(rows)
+        return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
 
 
 class DrawnDataset(torch.utils.data.Dataset):
@@ -269,10 +302,11 @@ def select_sentences(text: str, seed: int) -> str:
     return " ".join(sentences[index] for index in rng.permutation(len(sentences))[:count])
 
 
-def report_sentences(text: str) -> list[str]:
+@lru_cache(maxsize=2**16)  # the same reports come in every epoch
+def report_sentences(text: str) -> tuple[str, ...]:
     """The sentences of a report or a section, without the headers; the text itself where it has none."""
     sections = split_sections(text).values()
-    return [sentence for section in sections for sentence in split_sentences(section)] or [text]
+    return tuple(sentence for section in sections for sentence in split_sentences(section)) or (text,)
 
 
 def row_seed(seed: int, row_id: str, draw: int) -> int:

@@ -27,10 +27,10 @@ def tiny_towers(vocab_size: int) -> dict[str, PreTrainedConfig]:
     )
     text_config = BertConfig(
         vocab_size=vocab_size,
-        hidden_size=128,
+        hidden_size=64,
         num_hidden_layers=1,
         num_attention_heads=2,
-        intermediate_size=256,
+        intermediate_size=128,
         max_position_embeddings=256,
         # So small a tower underfits; drawing the masks would take a third of its time.
         hidden_dropout_prob=0.0,

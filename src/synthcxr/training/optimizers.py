@@ -74,21 +74,31 @@ def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
     """
     The orthogonal factor of a matrix, roughly: singular vectors stay, singular values become about 1.
 
+    Muon's iteration multiplies the matrix by a polynomial of its Gram matrix, five times. All these factors commute
+    and act on the shorter side, so they are multiplied first, and the matrix, nine times as wide for a 3 x 3 kernel,
+    once.
+
     Args:
         matrix (`torch.Tensor` of shape `(num_rows, num_columns)`): Any matrix but zero, which stays zero.
 
     Returns:
-        `torch.Tensor` of shape `(num_rows, num_columns)`, `torch.bfloat16`: Singular values 0.7 to 1.2.
+        `torch.Tensor` of shape `(num_rows, num_columns)`, `torch.float32`: Singular values 0.7 to 1.2; those that were
+        a thousand times below the largest may be less.
     """
     first, second, third = _COEFFICIENTS
+    matrix = matrix.float()
     tall = matrix.shape[0] > matrix.shape[1]
-    result = matrix.bfloat16().T if tall else matrix.bfloat16()  # the smaller Gram matrix
-    result = result / result.norm().clamp(min=1e-7)
+    wide = matrix.T if tall else matrix
+    wide = wide / wide.norm().clamp(min=1e-7)
+    gram = wide @ wide.T
+    product = torch.eye(len(gram), device=gram.device)
     for _ in range(_NUM_ITERATIONS):
-        gram = result @ result.T
-        polynomial = torch.addmm(gram, gram, gram, beta=second, alpha=third)
-        result = torch.addmm(result, polynomial, result, beta=first)
-    return (result.T if tall else result).contiguous()
+        factor = torch.addmm(gram, gram, gram, beta=second, alpha=third)
+        factor.diagonal().add_(first)
+        product = factor @ product
+        gram = factor @ gram @ factor
+    result = product @ wide
+    return result.T if tall else result
 
 
 def hidden_matrices(model: nn.Module) -> set[nn.Parameter]:

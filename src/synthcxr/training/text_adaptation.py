@@ -11,7 +11,7 @@ from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..data.collators import DrawnDataset, row_seed, select_sentences
+from ..data.collators import DrawnDataset, TokenCache, row_seed, select_sentences
 from ..models import CxrProcessor
 from .arguments import PretrainingArguments
 from .trainers import PretrainingTrainer
@@ -100,8 +100,7 @@ class SectionCollator:
     """
 
     def __init__(self, processor: CxrProcessor, *, max_length: int, seed: int = 0) -> None:
-        self.tokenizer = processor.tokenizer
-        self.max_length = max_length
+        self.tokens = TokenCache(processor.tokenizer, max_length=max_length)
         self.seed = seed
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, torch.Tensor]]:
@@ -109,11 +108,7 @@ class SectionCollator:
         impressions = [
             select_sentences(row["impression"], row_seed(self.seed, row["id"], row.get("draw", 0))) for row in rows
         ]
-        return {"findings": self._tokens([row["findings"] for row in rows]), "impression": self._tokens(impressions)}
-
-    def _tokens(self, texts: list[str]) -> dict[str, torch.Tensor]:
-        tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
-        return {name: tokens[name] for name in ("input_ids", "attention_mask")}
+        return {"findings": self.tokens([row["findings"] for row in rows]), "impression": self.tokens(impressions)}
 
 
 def _has_both(findings: str | None, impression: str | None) -> bool:
