@@ -1,3 +1,4 @@
+import copy
 import pickle
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
 
 from synthcxr.data import DrawnDataset, EpochSampler, PairCollator, RadiographAugmentation, load_pairs
-from synthcxr.data.collators import report_sentences
+from synthcxr.data.collators import TokenCache, report_sentences
 from synthcxr.models import CxrImageProcessor, CxrProcessor
 from synthcxr.reports import split_sentences
 
@@ -116,26 +117,77 @@ def test_sentences_are_drawn_besides_the_text_view_by_view(pairs, processor):
     batch = PairCollator(processor, num_sentences=3)(rows)
     assert batch["input_ids"].equal(PairCollator(processor)(rows)["input_ids"])
     assert batch["sentence_input_ids"].shape == batch["sentence_attention_mask"].shape
-    assert batch["sentence_input_ids"].shape[0] == 3 * len(rows)
+    assert batch["sentence_input_ids"].shape[:2] == (len(rows), 3)
 
     def words(ids):
         return processor.tokenizer.decode(ids, skip_special_tokens=True)
 
     for index, row in enumerate(rows):
         known = [words(processor.tokenizer(sentence)["input_ids"]) for sentence in report_sentences(row["report"])]
-        drawn = [words(ids) for ids in batch["sentence_input_ids"][index :: len(rows)]]
+        drawn = [words(ids) for ids in batch["sentence_input_ids"][index]]
         assert set(drawn) <= set(known)
         assert len(set(drawn)) == min(3, len(set(known)))
-    assert not any("FINDINGS" in words(ids) for ids in batch["sentence_input_ids"])
+    assert not any("FINDINGS" in words(ids) for ids in batch["sentence_input_ids"].flatten(0, 1))
     alone = PairCollator(processor, num_sentences=3)(rows[1:2])["sentence_input_ids"]
-    assert alone.equal(batch["sentence_input_ids"][1 :: len(rows), : alone.shape[1]])
+    assert alone.equal(batch["sentence_input_ids"][1:2, :, : alone.shape[2]])
+
+
+def test_sentences_say_what_is_seen_not_what_was_asked():
+    report = (
+        "INDICATION: Rule out pneumonia.\nCOMPARISON: None.\nFINDINGS: Clear lungs. No effusion.\nIMPRESSION: Normal."
+    )
+    assert report_sentences(report) == ("Clear lungs.", "No effusion.", "Normal.")
+    assert report_sentences("Clear lungs. No effusion.") == ("Clear lungs.", "No effusion.")
+    assert report_sentences("INDICATION: Cough.") == ("INDICATION: Cough.",)
+
+
+def test_a_row_with_no_more_than_a_section_gives_its_sentences(pairs, processor):
+    rows = [row | {"report": None, "findings": "Clear lungs."} for row in rows_of(pairs, 1)]
+    batch = PairCollator(processor, text_column="findings", num_sentences=1)(rows)
+    assert batch["sentence_input_ids"][:, 0].equal(batch["input_ids"])
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_remembered_tokens_are_those_of_the_tokenizer(processor, side):
+    tokenizer = copy.deepcopy(processor.tokenizer)
+    tokenizer.padding_side = side
+    tokens = TokenCache(tokenizer, max_length=4, max_texts=2)
+    batches = [["No pneumothorax.", "Clear lungs."], ["Clear lungs.", "The heart is normal in size.", "Clear lungs."]]
+    for texts in [*batches, *batches]:
+        expected = tokenizer(texts, padding=True, truncation=True, max_length=4, return_tensors="pt")
+        found = tokens(texts)
+        assert all(found[name].equal(expected[name]) for name in ("input_ids", "attention_mask"))
+
+
+def test_a_tokenizer_that_cannot_pad_is_named(processor):
+    tokenizer = copy.deepcopy(processor.tokenizer)
+    tokenizer.pad_token = None
+    with pytest.raises(ValueError, match="has no padding token"):
+        TokenCache(tokenizer, max_length=4)
+
+
+def test_a_text_is_tokenised_once(processor):
+    read = []
+    tokenizer = processor.tokenizer
+
+    class Counting:
+        padding_side, pad_token_id = tokenizer.padding_side, tokenizer.pad_token_id
+
+        def __call__(self, texts, **kwargs):
+            read.extend(texts)
+            return tokenizer(texts, **kwargs)
+
+    tokens = TokenCache(Counting(), max_length=None)
+    for _ in range(2):
+        tokens(["Clear lungs.", "No effusion.", "Clear lungs."])
+    assert read == ["Clear lungs.", "No effusion."]
 
 
 def test_a_report_with_fewer_sentences_than_asked_for_repeats_them(pairs, processor):
     rows = [row | {"report": "FINDINGS: Clear lungs."} for row in rows_of(pairs, 2)]
     ids = PairCollator(processor, num_sentences=2)(rows)["sentence_input_ids"]
-    assert ids.shape[0] == 4
-    assert ids.equal(ids[:1].expand_as(ids))
+    assert ids.shape[:2] == (2, 2)
+    assert ids.equal(ids[:1, :1].expand_as(ids))
 
 
 def test_a_negative_number_of_sentences_is_refused(processor):

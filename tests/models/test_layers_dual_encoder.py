@@ -132,7 +132,7 @@ def test_numbers_of_images_and_texts_may_differ(model, batch):
     batch["pixel_values"] = batch["pixel_values"][:2]
     output = model(**batch)
     assert output.logits_per_image.shape == (2, 3)
-    with pytest.raises(ValueError, match="expected as many texts as images"):
+    with pytest.raises(ValueError, match="got 2 images, 3 texts"):
         model(**batch, return_loss=True)
 
 
@@ -350,15 +350,48 @@ def test_the_common_model_tests_of_transformers_pass(root, tmp_path):
     assert int(re.search(r"(\d+) passed", done.stdout).group(1)) > 200, done.stdout[-400:]
 
 
-def test_sentences_count_as_texts_after_the_texts(model, batch):
-    ids, mask = batch["input_ids"], batch["attention_mask"]
-    sentences = {"sentence_input_ids": ids.flip(0)[:, :3], "sentence_attention_mask": mask.flip(0)[:, :3]}
+def sentences_of(batch):
+    """Two sentences per study, of other tokens than its text."""
+    ids, mask = batch["input_ids"].flip(0)[:, :3], batch["attention_mask"].flip(0)[:, :3]
+    return {
+        "sentence_input_ids": torch.stack([ids, ids.flip(1)], dim=1),
+        "sentence_attention_mask": torch.stack([mask, mask], dim=1),
+    }
+
+
+def test_sentences_count_as_texts_view_by_view(model, batch):
+    sentences = sentences_of(batch)
     with torch.no_grad():
         output = model(**batch, **sentences, return_loss=True)
-        texts = model.get_text_features(ids, mask)
-        alone = model.get_text_features(ids.flip(0)[:, :3], mask.flip(0)[:, :3])
-    expected = torch.nn.functional.normalize(torch.cat([texts, alone]), dim=-1)
+        texts = [model.get_text_features(batch["input_ids"], batch["attention_mask"])]
+        for view in range(2):
+            ids, mask = (values[:, view] for values in sentences.values())
+            texts.append(model.get_text_features(ids, mask))
+        plain = model(**batch, return_loss=True).loss
+    expected = torch.nn.functional.normalize(torch.cat(texts), dim=-1)
     torch.testing.assert_close(output.text_embeds, expected)
     assert output.logits_per_image.shape == (len(batch["pixel_values"]), len(expected))
     torch.testing.assert_close(output.loss, model.compute_loss(output.image_embeds, expected))
-    assert output.loss != model(**batch, return_loss=True).loss
+    assert output.loss != plain
+
+
+def test_a_batch_that_is_cut_in_two_keeps_its_pairs(model, batch):
+    """As `DataParallel` cuts it: along the first dimension of everything."""
+    whole = {**batch, **sentences_of(batch)}
+    with torch.no_grad():
+        together = model(**whole)
+        parts = [model(**{name: value[rows] for name, value in whole.items()}) for rows in (slice(0, 1), slice(1, 3))]
+    views = [part.text_embeds.view(3, -1, part.text_embeds.shape[-1]) for part in parts]
+    torch.testing.assert_close(torch.cat(views, dim=1).flatten(0, 1), together.text_embeds)
+
+
+def test_sentences_of_other_studies_are_refused(model, batch):
+    sentences = {name: value[:2] for name, value in sentences_of(batch).items()}
+    with pytest.raises(ValueError, match="got 3 images, 3 texts and sentences of 2"):
+        model(**batch, **sentences, return_loss=True)
+
+
+def test_several_texts_of_one_image_are_no_batch_to_train_on(model, batch):
+    batch["pixel_values"] = batch["pixel_values"][:1]
+    with pytest.raises(ValueError, match="got 1 images, 3 texts"):
+        model(**batch, return_loss=True)

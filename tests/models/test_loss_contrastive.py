@@ -1,6 +1,7 @@
 """The contrastive losses: known values, and the slow obvious way."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -138,10 +139,13 @@ def test_views_of_the_texts_are_compared_one_by_one(loss, slow):
 
 
 @pytest.mark.parametrize("loss", [info_nce_loss, sigmoid_loss])
-@pytest.mark.parametrize("shape", [(3, 2), (2, 2), (4, 5), (0, 2)])
-def test_rows_that_do_not_pair_are_refused(loss, shape):
-    with pytest.raises(ValueError, match=rf"\(4, 2\).*\({shape[0]}, {shape[1]}\), expected as many texts as images"):
-        loss(torch.ones(4, 2), torch.ones(shape), temperature=0.1)
+@pytest.mark.parametrize("images", [(4, 2), (0, 2)])
+@pytest.mark.parametrize("texts", [(3, 2), (2, 2), (4, 5), (0, 2)])
+def test_rows_that_do_not_pair_are_refused(loss, images, texts):
+    with pytest.raises(
+        ValueError, match=re.escape(f"image_embeds {images} and text_embeds {texts}, expected as many")
+    ):
+        loss(torch.ones(images), torch.ones(texts), temperature=0.1)
 
 
 def test_info_nce_at_full_size_agrees_with_cross_entropy():

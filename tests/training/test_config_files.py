@@ -28,9 +28,10 @@ def test_an_unknown_key_is_named_with_the_closest_known_one(tmp_path):
         (b"- 1\n- 2\n", "holds a list"),
         (b"[]", "holds a list"),
         (b"a: [1", "is not YAML"),
+        (b"a: !!map [1, 2]", "is not YAML"),
         (b"\xff\xfe\x00", "is not YAML"),
     ],
-    ids=["list", "empty list", "broken", "binary"],
+    ids=["list", "empty list", "broken", "no mapping", "binary"],
 )
 def test_what_is_no_mapping_is_refused_in_one_line(tmp_path, content, message):
     path = tmp_path / "run.yaml"
@@ -38,6 +39,14 @@ def test_what_is_no_mapping_is_refused_in_one_line(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_config(path, {"a"})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["seed: 1\nlr: 2\nseed: 3\n", "max-steps: 1\nmax_steps: 2\n"])
+def test_a_key_that_stands_twice_is_refused(tmp_path, content):
+    path = tmp_path / "run.yaml"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="run.yaml is not YAML: key '(seed|max_steps)' stands twice"):
+        read_config(path, {"seed", "lr", "max_steps"})
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -3,6 +3,7 @@ from copy import deepcopy
 import pytest
 import torch
 from torch import nn
+from transformers import ViTConfig, ViTModel
 
 from synthcxr.training.optimizers import MuonAdamW, hidden_matrices, orthogonalise
 
@@ -32,6 +33,7 @@ def model():
     return nn.Sequential(nn.Embedding(7, 12), nn.Linear(12, 5), nn.LayerNorm(5), nn.Linear(5, 20))
 
 
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon came with torch 2.9")
 def test_matrices_move_as_with_torchs_muon_and_the_rest_as_with_adamw(model):
     start = {name: value.clone() for name, value in model.state_dict().items()}
     optimizer = MuonAdamW(groups(model))
@@ -74,6 +76,16 @@ def test_an_orthogonalised_matrix_keeps_its_directions_and_levels_its_strengths(
     assert levelled.diagonal().min() > 0.6
     assert levelled.diagonal().max() < 1.3
     assert (levelled - levelled.diagonal().diag()).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (8, 40), (40, 8), (1, 9)])
+def test_factors_multiplied_first_give_what_the_plain_iteration_gives(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(4))
+    slow = matrix.double() / matrix.double().norm()
+    for _ in range(5):
+        gram = slow @ slow.T
+        slow = 3.4445 * slow - 4.7750 * gram @ slow + 2.0315 * gram @ gram @ slow
+    torch.testing.assert_close(orthogonalise(matrix).double(), slow, atol=1e-4, rtol=0)
 
 
 def test_strengths_of_very_different_size_do_not_blow_up():
@@ -120,5 +132,20 @@ def test_a_restored_optimizer_goes_on_as_if_never_stopped(model):
         assert value.equal(expected[name])
 
 
-def test_embedding_tables_and_vectors_are_left_to_adamw(model):
+def test_tables_and_vectors_are_left_to_adamw(model):
     assert hidden_matrices(model) == {model[1].weight, model[3].weight}
+    size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    tower = ViTModel(ViTConfig(**size, image_size=32, patch_size=16))
+    names = {name for name, parameter in tower.named_parameters() if parameter in hidden_matrices(tower)}
+    assert "embeddings.patch_embeddings.projection.weight" in names
+    assert not names & {"embeddings.cls_token", "embeddings.position_embeddings"}
+    assert all(name.endswith(".weight") and "norm" not in name for name in names)
+
+
+def test_a_group_may_join_later(model):
+    optimizer = MuonAdamW([model[1].bias], lr=0.1)
+    optimizer.add_param_group({"params": [model[1].weight], "orthogonal": True})
+    gradients_of(model, 0)
+    before = model[1].weight.clone()
+    optimizer.step()
+    assert not model[1].weight.equal(before)

@@ -24,10 +24,6 @@ FAST = (
     "--use-cpu",
     "--disable-tqdm",
     "true",
-    "--muon-learning-rate",
-    "0.02",
-    "--num-sentences",
-    "2",
 )
 
 
@@ -76,9 +72,16 @@ def test_other_settings_in_the_same_folder_are_refused_by_name(finished, pairs_f
         pretrain(*arguments(pairs_folder, output_dir, "--max-steps", "6", "--learning-rate", "0.01"))
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(finished, pairs_folder, tmp_path):
+@pytest.mark.parametrize(
+    "recipe", [(), ("--muon-learning-rate", "0.02", "--num-sentences", "2")], ids=["plain", "muon"]
+)
+def test_a_killed_run_goes_on_to_the_same_weights(finished, pairs_folder, tmp_path, recipe):
     """`kill -9` after the first checkpoint, in the middle of an epoch; then the same command again."""
-    flags = ("--max-steps", "6", "--save-steps", "4")
+    flags = ("--max-steps", "6", "--save-steps", "4", *recipe)
+    uninterrupted = finished[0]
+    if recipe:
+        uninterrupted = tmp_path / "uninterrupted"
+        pretrain(*arguments(pairs_folder, uninterrupted, *flags))
     output_dir = tmp_path / "model"
     command = ["--dataset", str(pairs_folder), "--output-dir", str(output_dir), *FAST, *flags]
     code = f"from synthcxr.cli.main import main; main({['pretrain', *command]!r})"
@@ -94,7 +97,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(finished, pairs_folder, tmp_pa
 
     record = pretrain(*arguments(pairs_folder, output_dir, *flags))
     assert record["resumed_from"] == "checkpoint-4"
-    whole, resumed = load_file(finished[0] / "model.safetensors"), load_file(output_dir / "model.safetensors")
+    whole, resumed = load_file(uninterrupted / "model.safetensors"), load_file(output_dir / "model.safetensors")
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 

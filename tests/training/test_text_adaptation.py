@@ -1,7 +1,9 @@
 import json
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from synthcxr.data.collators import DrawnDataset
 from synthcxr.evaluation.encoder import load_encoder
@@ -86,6 +88,20 @@ def test_a_run_with_adaptation_says_so_in_its_record(pairs_folder, tmp_path):
     record = pretrain(*arguments(pairs_folder, tmp_path / "model", *flags))
     assert record["text_adaptation"]["train_loss"] > 0
     assert json.loads((tmp_path / "model" / RECORD_NAME).read_text())["text_adaptation"] == record["text_adaptation"]
+
+
+def test_a_resumed_run_keeps_the_record_of_its_adaptation(pairs_folder, tmp_path):
+    flags = ("--max-steps", "2", "--save-steps", "1", "--save-total-limit", "2", "--text-adaptation-epochs", "1")
+    first = pretrain(*arguments(pairs_folder, tmp_path / "model", *flags))
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    # As a kill after the first step leaves the folder.
+    shutil.rmtree(tmp_path / "model" / "checkpoint-2")
+    (tmp_path / "model" / RECORD_NAME).write_text(json.dumps(first | {"finished": False}))
+    again = pretrain(*arguments(pairs_folder, tmp_path / "model", *flags))
+    assert again["resumed_from"] == "checkpoint-1"
+    assert again["text_adaptation"] == first["text_adaptation"]
+    resumed = load_file(tmp_path / "model" / "model.safetensors")
+    assert all(weights[name].equal(resumed[name]) for name in weights)
 
 
 def test_negative_epochs_are_refused(pairs_folder, tmp_path):

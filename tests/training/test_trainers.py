@@ -85,6 +85,14 @@ def test_muon_takes_matrices_and_kernels_and_adamw_the_rest(trainer):
         assert seen[name] == (matrix, pytest.approx(rate)), name
 
 
-def test_muon_beside_another_optimizer_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="--muon-learning-rate goes with --optim adamw_torch; got sgd"):
-        PretrainingArguments(output_dir=str(tmp_path), optim="sgd", muon_learning_rate=0.04, use_cpu=True)
+@pytest.mark.parametrize("name", ["sgd", "adamw_torch_8bit"])
+def test_muon_beside_another_optimizer_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=f"--muon-learning-rate goes with --optim adamw_torch; got {name}"):
+        PretrainingArguments(output_dir=str(tmp_path), optim=name, muon_learning_rate=0.04, use_cpu=True)
+
+
+def test_muon_where_matrices_are_cut_is_refused(trainer, monkeypatch):
+    trainer.args.muon_learning_rate = 0.04
+    monkeypatch.setattr(trainer, "is_fsdp_enabled", True)
+    with pytest.raises(ValueError, match="FSDP and DeepSpeed cut them"):
+        trainer.create_optimizer()

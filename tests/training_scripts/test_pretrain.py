@@ -55,7 +55,7 @@ def test_the_files_that_a_usage_line_names_exist(file):
 
 def test_a_wrong_key_names_the_closest_one(tmp_path):
     config = shutil.copy(CONFIGS[0], tmp_path / "mine.yaml")
-    Path(config).write_text(Path(config).read_text().replace("learning_rate", "learning_rat"))
+    Path(config).write_text(Path(config).read_text().replace("\nlearning_rate", "\nlearning_rat"))
     command = [sys.executable, str(SCRIPTS / "pretrain.py"), "--config", str(config), "--dataset", "pairs"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode != 0

@@ -42,10 +42,10 @@ class DemoSettings:
         seed (`int`): Of everything.
     """
 
-    num_studies: int = 8500
+    num_studies: int = 8000
     num_shifted: int = 500
     image_size: int = 64
-    num_train_epochs: float = 11
+    num_train_epochs: float = 10
     batch_size: int = 128
     num_bootstrap: int = 1000
     seed: int = 0

@@ -40,7 +40,7 @@ class PairCollator:
             `"some"`, see [`select_sentences`].
         num_sentences (`int`, *optional*, defaults to 0): Sentences of the whole report, drawn without replacement as
             long as there are others, that the image is compared with besides: `sentence_input_ids` and
-            `sentence_attention_mask`, the first sentence of every row before the second of any.
+            `sentence_attention_mask` of shape `(batch_size, num_sentences, longest)`.
         augmentation (`RadiographAugmentation`, *optional*): Applied between the image processor's rescaling and its
             normalisation.
         seed (`int`, *optional*, defaults to 0): Names the streams.
@@ -96,13 +96,14 @@ class PairCollator:
         }
         if self.num_sentences:
             drawn = [self._drawn_sentences(row, seed) for row, seed in zip(rows, seeds, strict=True)]
-            tokens = self.tokens([sentence for view in zip(*drawn, strict=True) for sentence in view])
-            batch["sentence_input_ids"] = tokens["input_ids"]
-            batch["sentence_attention_mask"] = tokens["attention_mask"]
+            tokens = self.tokens([sentence for sentences in drawn for sentence in sentences])
+            for name, values in tokens.items():
+                batch[f"sentence_{name}"] = values.view(len(rows), self.num_sentences, -1)
         return batch
 
     def _drawn_sentences(self, row: Mapping[str, Any], seed: int) -> list[str]:
-        sentences = report_sentences(row["report"])
+        whole = row["report"] or ""
+        sentences = report_sentences(whole if whole.strip() else row[self.text_column])
         order = np.random.default_rng((seed, 1)).permutation(len(sentences))
         return [sentences[order[index % len(order)]] for index in range(self.num_sentences)]
 
@@ -177,9 +178,14 @@ class TokenCache:
         tokenizer (`PreTrainedTokenizerBase`): Any.
         max_length (`int`, *optional*): Longest text in tokens; the tokenizer's own limit when absent.
         max_texts (`int`, *optional*, defaults to 131072): After so many texts it starts afresh.
+
+    Raises:
+        ValueError: If the tokenizer has no padding token.
     """
 
     def __init__(self, tokenizer: Any, *, max_length: int | None, max_texts: int = 2**17) -> None:
+        if tokenizer.pad_token_id is None:
+            raise ValueError(f"The tokenizer {tokenizer.name_or_path!r} has no padding token; texts differ in length.")
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.max_texts = max_texts
@@ -304,9 +310,14 @@ def select_sentences(text: str, seed: int) -> str:
 
 @lru_cache(maxsize=2**16)  # the same reports come in every epoch
 def report_sentences(text: str) -> tuple[str, ...]:
-    """The sentences of a report or a section, without the headers; the text itself where it has none."""
-    sections = split_sections(text).values()
-    return tuple(sentence for section in sections for sentence in split_sentences(section)) or (text,)
+    """
+    The sentences of a report or a section that describe the image; the text itself where there are none.
+
+    Not those of other sections: an indication names what was asked, not what is seen.
+    """
+    sections = split_sections(text)
+    described = (sections.get(name, "") for name in ("body", "findings", "impression"))
+    return tuple(sentence for section in described for sentence in split_sentences(section)) or (text,)
 
 
 def row_seed(seed: int, row_id: str, draw: int) -> int:

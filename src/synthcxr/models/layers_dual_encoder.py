@@ -197,6 +197,16 @@ class DualEncoderPreTrainedModel(PreTrainedModel):
                     if isinstance(linear, nn.Linear):
                         init.normal_(linear.weight, std=linear.in_features**-0.5)
 
+    def _pooled_sentences(
+        self, sentence_input_ids: torch.Tensor, sentence_attention_mask: torch.Tensor | None, **kwargs: Any
+    ) -> torch.Tensor:
+        """`(batch_size, num_sentences, length)` to `(num_sentences * batch_size, hidden_size)`, view by view."""
+        # Apart from the longer texts, so that no sentence is padded to their length; the projections see both at once.
+        input_ids = sentence_input_ids.transpose(0, 1).flatten(0, 1)
+        if sentence_attention_mask is not None:
+            sentence_attention_mask = sentence_attention_mask.transpose(0, 1).flatten(0, 1)
+        return self._pooled_text(input_ids, sentence_attention_mask, None, **kwargs)
+
     def _pooled_text(
         self,
         input_ids: torch.Tensor,

@@ -120,10 +120,35 @@ def sigmoid_loss(
 def _similarity_by_view(image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
     """Cosines of shape `(num_views, batch_size, batch_size)`: images down, the texts of one view across."""
     batch_size = len(image_embeds)
-    if len(text_embeds) == 0 or len(text_embeds) % batch_size or image_embeds.shape[1:] != text_embeds.shape[1:]:
+    if (
+        batch_size == 0
+        or len(text_embeds) == 0
+        or len(text_embeds) % batch_size
+        or image_embeds.shape[1:] != text_embeds.shape[1:]
+    ):
         raise ValueError(
             f"The loss pairs row i with row i of every view; got image_embeds {tuple(image_embeds.shape)} and "
             f"text_embeds {tuple(text_embeds.shape)}, expected as many texts as images, or a multiple."
         )
     similarity = cosine_similarity(image_embeds, text_embeds)  # (batch_size, num_views * batch_size)
     return similarity.view(batch_size, -1, batch_size).transpose(0, 1)
+
+
+def check_pairs(images: torch.Tensor, texts: torch.Tensor, sentences: torch.Tensor | None = None) -> None:
+    """
+    Refuse a batch whose rows do not pair, before their embeddings are compared.
+
+    Args:
+        images (`torch.Tensor` of shape `(batch_size, ...)`):
+            Images.
+        texts (`torch.Tensor` of shape `(batch_size, ...)`):
+            A text of each.
+        sentences (`torch.Tensor` of shape `(batch_size, num_sentences, ...)`, *optional*):
+            Sentences of each.
+    """
+    rows = {len(part) for part in (images, texts, sentences) if part is not None}
+    if len(rows) > 1:
+        raise ValueError(
+            f"The loss pairs row i with row i; got {len(images)} images, {len(texts)} texts"
+            + (f" and sentences of {len(sentences)}." if sentences is not None else ".")
+        )

@@ -10,7 +10,7 @@ from .configuration_convirt import ConvirtConfig
 from .layers_dual_encoder import DualEncoderPreTrainedModel
 from .layers_heads import ProjectionHead
 from .layers_towers import freeze_text_layers, hidden_width
-from .loss_contrastive import cosine_similarity, info_nce_loss
+from .loss_contrastive import check_pairs, cosine_similarity, info_nce_loss
 from .modeling_outputs import ImageReportOutput
 
 
@@ -98,22 +98,25 @@ class ConvirtModel(DualEncoderPreTrainedModel):
                 0 at padding.
             token_type_ids (`torch.Tensor` of shape `(num_texts, sequence_length)`, *optional*):
                 Segments.
-            sentence_input_ids (`torch.Tensor` of shape `(num_sentences, sentence_length)`, *optional*):
-                Tokens of further, shorter texts, which count as if they followed those of `input_ids`.
-            sentence_attention_mask (`torch.Tensor` of shape `(num_sentences, sentence_length)`, *optional*):
+            sentence_input_ids (`torch.Tensor` of shape `(num_images, num_sentences, length)`, *optional*):
+                Tokens of sentences of every image's report. They follow the texts of `input_ids` in the output: the
+                first of every image, then the second of every image.
+            sentence_attention_mask (`torch.Tensor` of shape `(num_images, num_sentences, length)`, *optional*):
                 0 at padding.
             return_loss (`bool`, *optional*):
-                Compute the contrastive loss. Text `i` belongs to image `i`; with more texts than images, text
-                `view * num_images + i` does, too.
+                Compute the contrastive loss: `num_images = num_texts`, and text `i` belongs to image `i`.
             kwargs (`dict`):
                 `return_dict`, and arguments of both towers.
         """
         kwargs = {name: value for name, value in kwargs.items() if value is not None}
         image_embeds = F.normalize(self.get_image_features(pixel_values, **kwargs), dim=-1)
-        text_embeds = F.normalize(self.get_text_features(input_ids, attention_mask, token_type_ids, **kwargs), dim=-1)
-        if sentence_input_ids is not None:  # apart from the longer texts: no padding to their length
-            sentence_embeds = self.get_text_features(sentence_input_ids, sentence_attention_mask, **kwargs)
-            text_embeds = torch.cat([text_embeds, F.normalize(sentence_embeds, dim=-1)])
+        texts = self._pooled_text(input_ids, attention_mask, token_type_ids, **kwargs)
+        if sentence_input_ids is not None:
+            sentences = self._pooled_sentences(sentence_input_ids, sentence_attention_mask, **kwargs)
+            texts = torch.cat([texts, sentences])
+        text_embeds = F.normalize(self.text_projection(texts), dim=-1)
+        if return_loss:
+            check_pairs(pixel_values, input_ids, sentence_input_ids)
         logits_per_image = cosine_similarity(image_embeds, text_embeds) / self.config.temperature
         return ImageReportOutput(
             loss=self.compute_loss(image_embeds, text_embeds) if return_loss else None,

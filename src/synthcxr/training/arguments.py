@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from transformers import HfArgumentParser, TrainingArguments
+from transformers.training_args import OptimizerNames
 
 from .config_files import did_you_mean, read_config
 
@@ -110,12 +111,14 @@ class PretrainingArguments(TrainingArguments):
     learning_rate: float = field(default=1e-3, metadata={"help": "Peak; 1e-3 suits tiny models from scratch."})
     text_learning_rate: float | None = field(
         default=None,
-        metadata={"help": "Peak of the text tower, as the rest when absent; low for an adapted one."},
+        metadata={
+            "help": "Peak of the text tower, as the rest when absent; low for an adapted one. Muon's is scaled alike."
+        },
     )
     muon_learning_rate: float | None = field(
         default=None,
         metadata={
-            "help": "Peak of Muon, which then takes over weight matrices and kernels from AdamW; 0.04 suits tiny "
+            "help": "Peak of Muon, which then takes over weight matrices and kernels from AdamW; 0.06 suits tiny "
             "models from scratch."
         },
     )
@@ -130,8 +133,14 @@ class PretrainingArguments(TrainingArguments):
         super().__post_init__()
         if self.remove_unused_columns:
             raise ValueError("remove_unused_columns is true; the collator needs the raw columns, leave it false.")
-        if self.muon_learning_rate is not None and not self.optim.startswith("adamw_torch"):
+        if self.dataloader_num_workers > 0:
+            self.dataloader_persistent_workers = True  # they hold the images and tokens of earlier epochs
+        if self.muon_learning_rate is None:
+            return
+        if self.optim not in (OptimizerNames.ADAMW_TORCH, OptimizerNames.ADAMW_TORCH_FUSED):
             raise ValueError(f"--muon-learning-rate goes with --optim adamw_torch; got {self.optim.value}.")
+        if self.learning_rate <= 0:
+            raise ValueError("--muon-learning-rate needs a --learning-rate above 0, for what is no matrix.")
 
 
 def parse_arguments(

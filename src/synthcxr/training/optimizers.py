@@ -29,11 +29,9 @@ class MuonAdamW(AdamW):
         kwargs: As for `AdamW`, for the groups that are not orthogonal; `lr` and `weight_decay` count for both.
     """
 
-    def __init__(self, params: Any, **kwargs: Any) -> None:
-        super().__init__(params, **kwargs)
-        for group in self.param_groups:
-            group.setdefault("orthogonal", False)
-            group.setdefault("momentum", 0.95)
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As in every optimizer; called by it for the first groups, too."""
+        super().add_param_group({"orthogonal": False, "momentum": 0.95, **param_group})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -102,6 +100,11 @@ def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def hidden_matrices(model: nn.Module) -> set[nn.Parameter]:
-    """Weights that Muon is meant for: matrices and kernels, but for embedding tables, whose rows are no directions."""
+    """
+    Weights that Muon is meant for: those of linear and convolutional layers.
+
+    Not tables (words, positions, class tokens), whose rows are looked up and not multiplied.
+    """
+    layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     tables = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
-    return {parameter for parameter in model.parameters() if parameter.ndim >= 2} - tables
+    return {module.weight for module in model.modules() if isinstance(module, layers)} - tables

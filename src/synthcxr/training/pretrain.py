@@ -172,7 +172,7 @@ def build_trainer(
         encoder = load_encoder(model, processor, batch_size=training_args.per_device_eval_batch_size)
         embeddings = embed_dataset(encoder, validation)
         results = zero_shot_classification(embeddings, validation, num_bootstrap=0)
-        results += image_report_retrieval(embeddings, validation, num_bootstrap=0)
+        results += image_report_retrieval(embeddings, validation, text_column=script_args.text_column, num_bootstrap=0)
         return {result.metric: result.value for result in results if not result.subject}
 
     return PretrainingTrainer(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -121,7 +120,7 @@ def _arguments(args: PretrainingArguments, num_epochs: float) -> PretrainingArgu
     kept += ("lr_scheduler_type", "max_grad_norm", "bf16", "fp16", "use_cpu", "seed", "data_seed", "disable_tqdm")
     kept += ("dataloader_num_workers",)
     return PretrainingArguments(
-        output_dir=str(Path(args.output_dir) / "text_adaptation"),
+        output_dir=args.output_dir,
         num_train_epochs=num_epochs,
         save_strategy="no",
         eval_strategy="no",

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..data.collators import DrawnDataset, EpochSampler
+from .arguments import PretrainingArguments
 from .optimizers import MuonAdamW, hidden_matrices
 
 
@@ -57,27 +58,32 @@ class PretrainingTrainer(Trainer):
 
     @staticmethod
     def get_optimizer_cls_and_kwargs(
-        args: TrainingArguments, model: PreTrainedModel | None = None
+        args: PretrainingArguments, model: PreTrainedModel | None = None
     ) -> tuple[type[Optimizer], dict[str, Any]]:
         """The stock optimizer, or [`MuonAdamW`] where Muon has a learning rate."""
         kind, options = Trainer.get_optimizer_cls_and_kwargs(args, model)
-        if getattr(args, "muon_learning_rate", None) is not None:
+        if args.muon_learning_rate is not None:
             options = {name: value for name, value in options.items() if name != "fused"}
             return MuonAdamW, options
         return kind, options
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Optimizer:
-        """The optimizer, with groups of their own for what has another learning rate or takes other steps."""
+        """
+        The optimizer, with groups of their own for what has another learning rate or takes other steps.
+
+        Raises:
+            ValueError: If Muon is asked for where matrices are cut into pieces.
+        """
         fresh = self.optimizer is None
+        if fresh and self.args.muon_learning_rate is not None and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            raise ValueError("--muon-learning-rate needs whole matrices; FSDP and DeepSpeed cut them, use DDP.")
         optimizer = super().create_optimizer(*args, **kwargs)
         if fresh:
             self._split_groups(optimizer)
         return optimizer
 
     def _split_groups(self, optimizer: Optimizer) -> None:
-        text_rate = getattr(self.args, "text_learning_rate", None)
-        muon_rate = getattr(self.args, "muon_learning_rate", None)
-        scale = 1.0 if text_rate is None else text_rate / self.args.learning_rate
+        text_rate, muon_rate = self.args.text_learning_rate, self.args.muon_learning_rate
         if text_rate is not None:
             text = {parameter for name, parameter in self.model.named_parameters() if name.startswith("text_")}
             for group in list(optimizer.param_groups):
@@ -85,8 +91,8 @@ class PretrainingTrainer(Trainer):
         if muon_rate is not None:
             matrices = hidden_matrices(self.model)
             for group in list(optimizer.param_groups):
-                rate = muon_rate * (scale if group["lr"] == text_rate else 1.0)
-                _split_group(optimizer, group, matrices, lr=rate, orthogonal=True)
+                scale = group["lr"] / self.args.learning_rate  # below 1 in a text tower that shall keep what it knows
+                _split_group(optimizer, group, matrices, lr=muon_rate * scale, orthogonal=True)
 
     def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader:
         """Evaluation batches: as in training, but through `eval_collator`."""
