@@ -23,6 +23,13 @@ def test_an_unknown_flag_names_the_closest_known_one():
         parse("--dataset", "pairs", "--learning-rat", "1")
 
 
+def test_a_list_given_twice_is_refused_before_half_of_it_is_lost(tmp_path):
+    with pytest.raises(ValueError, match="--dataset stands twice; give all its values after one: --dataset A B"):
+        parse("--dataset", "one", "--dataset=two", "--output-dir", str(tmp_path))
+    script_args, _ = parse("--dataset", "one", "two", "--output-dir", str(tmp_path))
+    assert script_args.dataset == ["one", "two"]
+
+
 def test_an_unknown_key_of_the_file_is_refused(tmp_path):
     config = tmp_path / "run.yaml"
     config.write_text("datset: [pairs]\n")
@@ -87,3 +94,8 @@ def test_help_lists_our_flags_first(capsys):
     assert caught.value.code == 0
     shown = capsys.readouterr().out
     assert shown.index("--dataset") < shown.index("--learning_rate")
+
+
+def test_workers_live_as_long_as_the_run_with_what_they_hold(tmp_path):
+    assert PretrainingArguments(output_dir=str(tmp_path), dataloader_num_workers=2).dataloader_persistent_workers
+    assert not PretrainingArguments(output_dir=str(tmp_path)).dataloader_persistent_workers

@@ -155,13 +155,15 @@ def parse_arguments(
         program (`str`): Name shown in the usage line.
 
     Raises:
-        ValueError: On an unknown key or flag (the closest known one is named), a bad value or an unreadable file.
+        ValueError: On an unknown key or flag (the closest known one is named), a bad value, a list's flag given
+            twice or an unreadable file.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     known = {item.name for kind in classes for item in fields(kind) if item.init}
     config, arguments = _take_config(arguments)
     settings = read_config(config, known) if config else {}
     _check_flags(arguments, known)
+    _check_repeated(arguments, [item.name for kind in classes for item in fields(kind) if "list[" in str(item.type)])
 
     parser = HfArgumentParser(classes, prog=program, allow_abbrev=False)
     parser.error = _raise_usage_error  # argparse would print the usage of a hundred flags and leave
@@ -198,6 +200,14 @@ def _check_flags(arguments: list[str], known: set[str]) -> None:
         flag = argument[2:].split("=")[0].replace("_", "-")
         if flag not in flags and flag.removeprefix("no-") not in flags:
             raise ValueError(f"there is no flag {argument.split('=')[0]}{did_you_mean('--' + flag, _dashed(flags))}.")
+
+
+def _check_repeated(arguments: list[str], lists: list[str]) -> None:
+    """Of `--dataset a --dataset b`, argparse would take b and lose a without a word."""
+    given = [argument.split("=")[0].replace("_", "-") for argument in arguments if argument.startswith("--")]
+    for flag in ("--" + name.replace("_", "-") for name in lists):
+        if given.count(flag) > 1:
+            raise ValueError(f"{flag} stands twice; give all its values after one: {flag} A B.")
 
 
 def _dashed(flags: set[str]) -> set[str]:
