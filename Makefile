@@ -17,8 +17,8 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "synthcxr needs Python 3.11 or newer.")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint .ci/constraints.txt pip
-	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[demo,dicom,dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint .ci/constraints.txt torch
+	$(BIN)/python -m pip install --quiet --no-compile --constraint .ci/constraints.txt --editable '.[demo,dicom,dev]'
 	touch $(STAMP)
 
 demo: install ## Simulate, pretrain, evaluate and write the cards
