@@ -87,7 +87,7 @@ class CxrClipModel(DualEncoderPreTrainedModel):
         **kwargs: Any,
     ) -> ImageReportOutput:
         """
-        Compare images with texts; train on them when they belong together.
+        Compare images with texts; train on them when they are `batch_size` pairs.
 
         Args:
             input_ids (`torch.Tensor` of shape `(num_texts, sequence_length)`):
