@@ -143,3 +143,46 @@ def test_weights_that_are_cut_short_are_named(checkpoint, tmp_path):
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ValueError, match="cut is no model with its processor: .*incomplete metadata"):
         load_encoder(folder)
+
+
+def test_scores_of_pairs_are_the_logits_of_the_model(gloria, pictures):
+    """Also when images and texts come in batches of 3, each text twice, and out of order."""
+    texts = [*REPORTS, "edema", REPORTS[0]]
+    inputs = gloria.processor(images=pictures, text=texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        logits = gloria.model.eval()(**inputs).logits_per_image
+    states = gloria.encode_images(pictures)
+    scores = gloria.score(states, texts)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, logits, atol=2e-2)  # half precision in between
+    assert np.corrcoef(scores.ravel(), logits.ravel())[0, 1] > 0.999
+    assert (scores[:, 0] == scores[:, 4]).all()
+    per_image = sum(value.element_size() * value[0].numel() for value in states.values())
+    assert 16 * 2**10 <= per_image < 17 * 2**10
+
+
+def test_a_dataset_is_embedded_once_for_scores_of_pairs_too(gloria):
+    dataset = make_dataset(make_rows(8))
+    embeddings = embed_dataset(gloria, dataset, batch_size=5)
+    assert embeddings.score_name == "gloria local+global"
+    np.testing.assert_allclose(embeddings.image_embeds, gloria.embed_images(dataset["image"][:]), atol=1e-3)
+    expected = gloria.score(gloria.encode_images(dataset["image"][:]), ["edema", "no edema"])
+    np.testing.assert_allclose(embeddings.similarity(["edema", "no edema"]), expected, atol=1e-5)
+
+
+def test_cosines_are_the_similarity_of_other_models():
+    embeddings = embed_dataset(RandomEncoder(), make_dataset(make_rows(4)))
+    assert embeddings.score_name == "cosine"
+    texts = ["edema", "no edema"]
+    np.testing.assert_array_equal(embeddings.similarity(texts), embeddings.image_embeds @ embeddings.texts(texts).T)
+
+
+def test_states_that_half_precision_cannot_hold_are_refused(gloria, pictures):
+    weight = gloria.model.local_projection.weight.data
+    before = weight.clone()
+    weight.mul_(1e6)
+    try:
+        with pytest.raises(ValueError, match="region_embeds of GloriaModel holds numbers beyond half precision"):
+            gloria.encode_images(pictures)
+    finally:
+        weight.copy_(before)

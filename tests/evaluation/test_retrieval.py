@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from evaluation.known_encoders import PerfectEncoder, RandomEncoder, make_dataset, make_rows
 
-from synthcxr.evaluation import Embeddings, image_report_retrieval, retrieval
+from synthcxr.evaluation import Embeddings, embed_dataset, image_report_retrieval, retrieval
 from synthcxr.evaluation.retrieval import merge_reports, retrieval_ranks
 
 
@@ -165,3 +165,24 @@ def test_ready_embeddings_are_taken_as_they_are(dataset):
     ready = Embeddings(vectors, dict(zip(reports, vectors, strict=True)))
     results = by_metric(image_report_retrieval(ready, dataset.remove_columns("image"), num_bootstrap=0))
     assert results["report_to_image_recall_at_1"].value == 1
+
+
+def test_scores_that_are_no_cosines_are_ranked_alike(monkeypatch):
+    random = np.random.default_rng(2)
+    images, reports = random.normal(size=(30, 8)), random.normal(size=(12, 8))
+    owner = np.r_[np.arange(12), random.integers(12, size=18)]
+    for block in (retrieval._BLOCK_ELEMENTS, 40):
+        monkeypatch.setattr(retrieval, "_BLOCK_ELEMENTS", block)
+        ranks = retrieval.score_ranks(images @ reports.T, owner)
+        for one, other in zip(ranks, retrieval_ranks(images, reports, owner), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_model_with_a_score_of_its_own_is_ranked_by_it(gloria, dataset):
+    rows = dataset.select(range(10))
+    result = image_report_retrieval(gloria, rows, num_bootstrap=0)[0]
+    assert "score=gloria local+global; ties=" in result.protocol
+    embeddings = embed_dataset(gloria, rows)
+    reports, owner = merge_reports(rows["report"][:])
+    ranks, _ = retrieval.score_ranks(embeddings.similarity(reports), owner)
+    assert result.value == np.mean(ranks <= 1)

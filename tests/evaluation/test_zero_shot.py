@@ -145,3 +145,26 @@ def test_labels_that_are_too_few_give_no_results_and_a_warning(perfect, dataset,
     rows = dataset.select(range(3))
     assert zero_shot_classification(perfect, rows) == []
     assert "No finding has 5 positive and negative patients" in caplog.text
+
+
+@pytest.mark.parametrize(("pooling", "pool"), [("mean", np.mean), ("max", np.max)])
+def test_a_model_with_a_score_of_its_own_is_measured_by_it(gloria, dataset, pooling, pool, monkeypatch):
+    rows = dataset.select(range(20))
+    embeddings = embed_dataset(gloria, rows)
+    prompts = zero_shot_prompts("pleural_effusion", "biovil")
+    expected = pool(embeddings.similarity(prompts.positive), axis=1)
+    expected = expected - pool(embeddings.similarity(prompts.negative), axis=1)
+    calls = []
+    original = gloria.model.get_text_states
+    monkeypatch.setattr(
+        gloria.model, "get_text_states", lambda **texts: calls.extend(texts["input_ids"]) or original(**texts)
+    )
+    findings = ["pleural_effusion", "pneumothorax", "cardiomegaly"]
+    scores = zero_shot_scores(embeddings, rows, findings=findings, prompt_set="biovil", pooling=pooling)
+    np.testing.assert_allclose(scores["pleural_effusion"], expected, atol=1e-5)
+    pairs = [zero_shot_prompts(finding, "biovil") for finding in findings]
+    assert len(calls) == len({text for pair in pairs for text in (*pair.positive, *pair.negative)})
+    results = zero_shot_classification(embeddings, rows, pooling=pooling, num_bootstrap=0, min_positives=1)
+    assert f"pooling={pooling} of scores; score=gloria local+global(positive)-gloria local+global(negative)" in (
+        results[0].protocol
+    )

@@ -8,7 +8,7 @@ studies do not count as each other's mistakes. Ranks do not depend on batches.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,15 +94,17 @@ def measure_retrieval(
         logger.warning("%d of %d rows have no text and are left out of retrieval.", len(texts) - len(rows), len(texts))
     embeddings = as_embeddings(model, dataset, **encoder_options)
     reports, report_of_image = merge_reports([texts[row] for row in rows])
-    image_ranks, report_ranks = retrieval_ranks(
-        embeddings.image_embeds[rows], embeddings.texts(reports), report_of_image
-    )
+    if embeddings.score_name == "cosine":
+        embeds = embeddings.image_embeds[rows], embeddings.texts(reports)
+        image_ranks, report_ranks = retrieval_ranks(*embeds, report_of_image)
+    else:
+        image_ranks, report_ranks = score_ranks(embeddings.similarity(reports)[rows], report_of_image)
     patient_of_row = patients(dataset)
     asking = [patient_of_row[row] for row in rows]
     copies = np.bincount(report_of_image)
     protocol = (
-        f"pool={len(reports)} distinct reports, {len(rows)} images; text={text_column}; score=cosine; "
-        "ties=expected rank of the first relevant; bootstrap="
+        f"pool={len(reports)} distinct reports, {len(rows)} images; text={text_column}; "
+        f"score={embeddings.score_name}; ties=expected rank of the first relevant; bootstrap="
         + (f"{num_bootstrap} x patients that ask, percentile" if num_bootstrap else "none")
         + describe_images(dataset)
     )
@@ -146,6 +148,25 @@ def retrieval_ranks(
     )
 
 
+def score_ranks(scores: np.ndarray, report_of_image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """
+    As [`retrieval_ranks`], from scores that are no product of vectors.
+
+    Args:
+        scores (`np.ndarray` of shape `(num_images, num_reports)`): Higher is nearer.
+        report_of_image (`np.ndarray` of shape `(num_images,)`): Index of each image's report.
+
+    Returns:
+        `tuple[np.ndarray, np.ndarray]`: Ranks of shape `(num_images,)` and `(num_reports,)`, float64.
+    """
+    report_of_image = np.asarray(report_of_image)
+    report_index = np.arange(scores.shape[1])
+    return (
+        _ranks_of_blocks(lambda rows: scores[rows], report_of_image, report_index),
+        _ranks_of_blocks(lambda rows: scores.T[rows], report_index, report_of_image),
+    )
+
+
 def merge_reports(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """
     Distinct reports (white space aside), sorted so that the order of rows does not matter, and the report of each row.
@@ -164,12 +185,18 @@ def merge_reports(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
 def _first_relevant_rank(
     query_embeds: np.ndarray, item_embeds: np.ndarray, query_keys: np.ndarray, item_keys: np.ndarray
 ) -> np.ndarray:
-    """An item is relevant to a query when their keys are equal; all arrays have one row per query or item."""
-    size = max(1, _BLOCK_ELEMENTS // len(item_embeds))
-    ranks = np.empty(len(query_embeds))
-    for start in range(0, len(query_embeds), size):
+    return _ranks_of_blocks(lambda rows: query_embeds[rows] @ item_embeds.T, query_keys, item_keys)
+
+
+def _ranks_of_blocks(
+    block: Callable[[slice], np.ndarray], query_keys: np.ndarray, item_keys: np.ndarray
+) -> np.ndarray:
+    """An item is relevant to a query when their keys are equal; `block` gives the scores of some queries."""
+    size = max(1, _BLOCK_ELEMENTS // len(item_keys))
+    ranks = np.empty(len(query_keys))
+    for start in range(0, len(query_keys), size):
         rows = slice(start, start + size)
-        scores = query_embeds[rows] @ item_embeds.T  # (block_size, num_items)
+        scores = block(rows)  # (block_size, num_items)
         relevant = query_keys[rows, None] == item_keys
         best = np.where(relevant, scores, -np.inf).max(1, keepdims=True)
         better = (scores > best).sum(1)

@@ -2,13 +2,15 @@
 Zero-shot classification: how much nearer an image lies to the words for a finding than to the words against it.
 
 The score is the cosine with the positive prompts minus the cosine with the negative ones. The two-way softmax of
-CheXzero (Tiu et al., 2022) grows with it, so both rank images alike whatever the temperature.
+CheXzero (Tiu et al., 2022) grows with it, so both rank images alike whatever the temperature. A model with a
+similarity of its own, such as GLoRIA, is scored with that. (Its authors then normalise the scores of a finding over
+the images, which ranks them alike.)
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -63,7 +65,7 @@ def zero_shot_classification(
         prompt_set (`str` or sequence of `str`, *optional*, defaults to `"name"`): One or several of
             `ontology.prompts.PROMPT_SETS`; each is reported, since models depend on the wording.
         pooling (`str`, *optional*, defaults to `"mean"`): Several prompts of a finding by the `"mean"` of their
-            normalised embeddings, or the `"max"` of their cosines.
+            normalised embeddings, or the `"max"` of their cosines; of a model's own scores the `"mean"` or `"max"`.
         stratify_by (`str`, *optional*): Column within whose values alone positives meet negatives.
         match_brightness (`bool`, *optional*, defaults to `False`): Within quartiles of the mean grey level too.
         negatives (`str`, *optional*, defaults to `"all"`): Which rows stand against the positives, see
@@ -123,7 +125,7 @@ def measure_zero_shot(
     measured = []
     for name in [prompt_set] if isinstance(prompt_set, str) else prompt_set:
         scores = zero_shot_scores(embeddings, dataset, findings=findings, prompt_set=name, pooling=pooling)
-        score_protocol = f"prompts={name}; pooling={_POOLING[pooling]}; score=cos(positive)-cos(negative)"
+        score_protocol = _describe_score(embeddings, name, pooling)
         measured += measure_classification(
             scores,
             dataset,
@@ -161,7 +163,7 @@ def zero_shot_scores(
         encoder_options: `processor`, `batch_size`, `device` of [`load_encoder`].
 
     Returns:
-        `dict[str, np.ndarray]`: Per finding `(num_rows,)`, within -2 to 2.
+        `dict[str, np.ndarray]`: Per finding `(num_rows,)`, within -2 to 2 where cosines are compared.
     """
     if pooling not in get_args(Pooling):
         raise ValueError(f"pooling is {pooling!r}; expected one of {', '.join(get_args(Pooling))}.")
@@ -169,11 +171,10 @@ def zero_shot_scores(
     findings = labelled_findings(dataset) if findings is None else findings
     prompts = {finding: zero_shot_prompts(finding, prompt_set) for finding in findings}
     # One call for all: an encoder batches them and embeds each distinct text once.
-    embeddings.texts([text for pair in prompts.values() for text in (*pair.positive, *pair.negative)])
-    return {
-        finding: _similarity(embeddings, pair.positive, pooling) - _similarity(embeddings, pair.negative, pooling)
-        for finding, pair in prompts.items()
-    }
+    texts = list(dict.fromkeys(text for pair in prompts.values() for text in (*pair.positive, *pair.negative)))
+    scored = _cosines if embeddings.score_name == "cosine" else _own_scores
+    similarity = scored(embeddings, texts, pooling)
+    return {finding: similarity(pair.positive) - similarity(pair.negative) for finding, pair in prompts.items()}
 
 
 def labelled_findings(dataset: Dataset) -> list[str]:
@@ -185,8 +186,30 @@ def labelled_findings(dataset: Dataset) -> list[str]:
 _POOLING = {"mean": "mean of normalised prompts", "max": "max over prompts"}
 
 
-def _similarity(embeddings: Embeddings, texts: Sequence[str], pooling: Pooling) -> np.ndarray:
-    text_embeds = embeddings.texts(texts)
-    if pooling == "mean":
-        return embeddings.image_embeds @ normalised(text_embeds.mean(0))
-    return (embeddings.image_embeds @ text_embeds.T).max(1)
+def _describe_score(embeddings: Embeddings, prompt_set: str, pooling: Pooling) -> str:
+    if embeddings.score_name == "cosine":
+        return f"prompts={prompt_set}; pooling={_POOLING[pooling]}; score=cos(positive)-cos(negative)"
+    name = embeddings.score_name
+    return f"prompts={prompt_set}; pooling={pooling} of scores; score={name}(positive)-{name}(negative)"
+
+
+def _cosines(embeddings: Embeddings, texts: Sequence[str], pooling: Pooling) -> Callable[[Sequence[str]], np.ndarray]:
+    """From prompts, all of them among `texts`, to `(num_rows,)`."""
+    embeddings.texts(texts)
+
+    def similarity(prompts: Sequence[str]) -> np.ndarray:
+        if pooling == "mean":
+            return embeddings.image_embeds @ normalised(embeddings.texts(prompts).mean(0))
+        return embeddings.similarity(prompts).max(1)
+
+    return similarity
+
+
+def _own_scores(
+    embeddings: Embeddings, texts: Sequence[str], pooling: Pooling
+) -> Callable[[Sequence[str]], np.ndarray]:
+    """The same for a model that compares images with texts in its own way."""
+    scores = embeddings.similarity(texts)
+    place = {text: index for index, text in enumerate(texts)}
+    pool = np.mean if pooling == "mean" else np.max
+    return lambda prompts: pool(scores[:, [place[text] for text in prompts]], axis=1)
