@@ -4,7 +4,16 @@ import torch
 from transformers import BertConfig, Dinov2Config, ResNetConfig, SwinConfig, ViTConfig, set_seed
 from transformers.models.convnext import ConvNextConfig
 
-from synthcxr.models import ConvirtConfig, ConvirtModel, CxrClipConfig, CxrClipModel
+from synthcxr.models import (
+    ConvirtConfig,
+    ConvirtModel,
+    CxrClipConfig,
+    CxrClipModel,
+    GloriaConfig,
+    GloriaModel,
+    MgcaConfig,
+    MgcaModel,
+)
 
 
 VOCAB_SIZE = 50
@@ -25,6 +34,20 @@ FAMILIES = {
     "convirt-vit": (ConvirtConfig, ConvirtModel, {"vision": "vit", "text_pooling": "mean"}),
     "cxr_clip": (CxrClipConfig, CxrClipModel, {}),
     "cxr_clip-sigmoid": (CxrClipConfig, CxrClipModel, {"loss_type": "sigmoid", "vision": "dinov2"}),
+    "gloria": (GloriaConfig, GloriaModel, {}),
+    "gloria-vit": (GloriaConfig, GloriaModel, {"vision": "vit", "projection_dim": 16, "num_text_layers_summed": 2}),
+    "mgca": (MgcaConfig, MgcaModel, {"projection_hidden_dim": 24, "num_prototypes": 7}),
+    "mgca-vit": (
+        MgcaConfig,
+        MgcaModel,
+        {
+            "vision": "vit",
+            "projection_hidden_dim": 24,
+            "projection_norm": False,
+            "num_prototypes": 7,
+            "text_pooling": "mean",
+        },
+    ),
 }
 
 

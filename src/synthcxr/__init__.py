@@ -11,7 +11,18 @@ from . import models
 
 
 __version__ = "0.1.0"
-__all__ = ["ConvirtConfig", "ConvirtModel", "CxrClipConfig", "CxrClipModel", "CxrImageProcessor", "CxrProcessor"]
+__all__ = [
+    "ConvirtConfig",
+    "ConvirtModel",
+    "CxrClipConfig",
+    "CxrClipModel",
+    "CxrImageProcessor",
+    "CxrProcessor",
+    "GloriaConfig",
+    "GloriaModel",
+    "MgcaConfig",
+    "MgcaModel",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -83,3 +83,15 @@ class CxrClipTest(CommonTests, unittest.TestCase):
 
 class CxrClipSigmoidTest(CommonTests, unittest.TestCase):
     family = "cxr_clip-sigmoid"
+
+
+class GloriaTest(CommonTests, unittest.TestCase):
+    family = "gloria"
+
+
+class MgcaTest(CommonTests, unittest.TestCase):
+    family = "mgca"
+
+
+class MgcaVitTest(CommonTests, unittest.TestCase):
+    family = "mgca-vit"

@@ -23,9 +23,26 @@ CLIP = """@inproceedings{radford2021clip,
   year = {2021}
 }"""
 
+GLORIA = """@inproceedings{huang2021gloria,
+  title = {GLoRIA: A Multimodal Global-Local Representation Learning Framework for Label-Efficient Medical Image
+    Recognition},
+  author = {Huang, Shih-Cheng and Shen, Liyue and Lungren, Matthew P. and Yeung, Serena},
+  booktitle = {IEEE/CVF International Conference on Computer Vision},
+  year = {2021}
+}"""
+
+MGCA = """@inproceedings{wang2022mgca,
+  title = {Multi-Granularity Cross-modal Alignment for Generalized Medical Visual Representation Learning},
+  author = {Wang, Fuying and Zhou, Yuyin and Wang, Shujun and Vardhanabhuti, Varut and Yu, Lequan},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2022}
+}"""
+
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "convirt": ("ConVIRT", (CONVIRT,)),
     "cxr_clip": ("CXR-CLIP dual encoder", (CLIP,)),
+    "gloria": ("GLoRIA", (GLORIA,)),
+    "mgca": ("MGCA", (MGCA,)),
 }
 """Per `model_type` of a configuration: the method's name and its references in BibTeX."""
 

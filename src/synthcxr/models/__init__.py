@@ -22,12 +22,22 @@ _EXPORTS = {
     "CxrClipModel": "modeling_cxr_clip",
     "CxrImageProcessor": "image_processing_cxr",
     "CxrProcessor": "processing_cxr",
+    "GloriaConfig": "configuration_gloria",
+    "GloriaModel": "modeling_gloria",
     "ImageReportOutput": "modeling_outputs",
+    "MgcaConfig": "configuration_mgca",
+    "MgcaModel": "modeling_mgca",
+    "MgcaOutput": "modeling_outputs",
+    "cross_prototype_loss": "loss_prototype",
     "info_nce_loss": "loss_contrastive",
+    "set_word_pieces": "layers_words",
     "sigmoid_loss": "loss_contrastive",
+    "sinkhorn": "loss_prototype",
+    "token_alignment_loss": "loss_local_alignment",
+    "word_region_loss": "loss_local_alignment",
 }
-_CONFIGS = {"convirt": "ConvirtConfig", "cxr_clip": "CxrClipConfig"}
-_MODELS = {"convirt": "ConvirtModel", "cxr_clip": "CxrClipModel"}
+_CONFIGS = {"convirt": "ConvirtConfig", "cxr_clip": "CxrClipConfig", "gloria": "GloriaConfig", "mgca": "MgcaConfig"}
+_MODELS = {"convirt": "ConvirtModel", "cxr_clip": "CxrClipModel", "gloria": "GloriaModel", "mgca": "MgcaModel"}
 _AUTO = "transformers.models.auto."
 # Module -> its tables, from model type to class name.
 _TABLES = {

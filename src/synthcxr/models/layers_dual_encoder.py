@@ -22,6 +22,11 @@ class DualEncoderPreTrainedModel(PreTrainedModel):
 
     input_modalities = ("image", "text")
     supports_gradient_checkpointing = True
+    # Fields of the output that `compute_loss` takes.
+    loss_inputs: tuple[str, ...] = ("image_embeds", "text_embeds")
+    # Those that follow from the images, and those that follow from the texts; together they are `loss_inputs`.
+    image_loss_inputs: tuple[str, ...]
+    text_loss_inputs: tuple[str, ...]
     # The loss is a mean over the batch: `Trainer` must divide it by the steps that it accumulates.
     accepts_loss_kwargs = False
     _supports_sdpa = True
@@ -170,6 +175,31 @@ class DualEncoderPreTrainedModel(PreTrainedModel):
             patches, self.get_text_features(input_ids, attention_mask, token_type_ids), self.visual_projection
         )
 
+    def compute_global_loss(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+        """
+        The part of the loss that compares wholes: all of it, unless a model compares more.
+
+        Args:
+            image_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
+                Image embeddings, or what stands for them.
+            text_embeds (`torch.Tensor` of shape `(num_views * batch_size, projection_dim)`):
+                Embeddings of texts of the same studies, view by view.
+
+        Returns:
+            `torch.Tensor` of shape `()`: The loss.
+        """
+        return self.compute_loss(image_embeds, text_embeds)
+
+    def frozen_parameters(self, epoch: int) -> list[nn.Parameter]:
+        """
+        What is not trained yet, although the loss reaches it; nothing, unless a model says otherwise.
+
+        Args:
+            epoch (`int`):
+                Of the training, from 0.
+        """
+        return []
+
     def get_input_embeddings(self) -> nn.Module:
         """The word embeddings."""
         return self.text_model.get_input_embeddings()
@@ -217,7 +247,14 @@ class DualEncoderPreTrainedModel(PreTrainedModel):
         """`(batch_size, sequence_length)` to `(batch_size, hidden_size)` by the configured pooling."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
+        states = self._text_states(input_ids, attention_mask, token_type_ids, **kwargs)
+        return pool_text(states, attention_mask, pooling=self.config.text_pooling)
+
+    def _text_states(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None, **kwargs: Any
+    ) -> torch.Tensor:
+        """`(batch_size, sequence_length)` to the last hidden states `(batch_size, sequence_length, hidden_size)`."""
         if token_type_ids is not None:  # not every BERT has segments
             kwargs["token_type_ids"] = token_type_ids
         outputs = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
-        return pool_text(outputs.last_hidden_state, attention_mask, pooling=self.config.text_pooling)
+        return outputs.last_hidden_state

@@ -1,6 +1,7 @@
 """Small trainable parts that follow the towers."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,6 +30,68 @@ class ProjectionHead(nn.Sequential):
             layers.insert(1, nn.BatchNorm1d(hidden_dim))
             layers.append(nn.BatchNorm1d(output_dim, affine=False))
         super().__init__(*layers)
+
+
+class WordProjectionHead(ProjectionHead):
+    """A [`ProjectionHead`] for words, whose batch normalisation sees words and no padding."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for index, layer in enumerate(self):
+            if isinstance(layer, nn.BatchNorm1d):
+                self[index] = WordBatchNorm(layer.num_features, affine=layer.affine)
+
+    def forward(self, words: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """
+        Words into the shared space.
+
+        Args:
+            words (`torch.Tensor` of shape `(batch_size * num_words, hidden_size)`):
+                Words.
+            mask (`torch.Tensor` of shape `(batch_size * num_words,)`):
+                0 at padding.
+        """
+        for layer in self:
+            words = layer(words, mask) if isinstance(layer, WordBatchNorm) else layer(words)
+        return words
+
+
+class WordBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation by the statistics of some rows, without waiting for the device to count them."""
+
+    def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """
+        Normalise all rows.
+
+        Args:
+            states (`torch.Tensor` of shape `(batch_size * num_words, num_features)`):
+                Rows.
+            mask (`torch.Tensor` of shape `(batch_size * num_words,)`):
+                0 at rows that the statistics leave out.
+        """
+        if not self.training:
+            return super().forward(states)
+        with torch.autocast(states.device.type, enabled=False):
+            precise = states.to(torch.promote_types(states.dtype, torch.float32))
+            share = mask.unsqueeze(0).to(precise.dtype)  # (1, num_rows)
+            count = share.sum()
+            share = share / count.clamp(min=1)
+            mean = share @ precise
+            centred = precise - mean
+            variance = share @ centred.square()
+            self._track(mean[0].detach(), (variance[0] * count / (count - 1).clamp(min=1)).detach())
+            scale = torch.rsqrt(variance + self.eps)
+            if self.affine:
+                normalised = torch.addcmul(self.bias, centred, scale * self.weight)
+            else:
+                normalised = centred * scale
+        return normalised.to(states.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
 
 
 class LogitScale(nn.Module):

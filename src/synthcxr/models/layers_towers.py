@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
 
 
 def build_tower(config: PreTrainedConfig) -> PreTrainedModel:
@@ -43,19 +44,34 @@ def load_towers(
     towers = []
     for prefix, name_or_path in (("vision_", vision_name_or_path), ("text_", text_name_or_path)):
         own = {key.removeprefix(prefix): value for key, value in kwargs.items() if key.startswith(prefix)}
-        towers.append(_without_pooler(AutoModel.from_pretrained(name_or_path, **own)))
+        towers.append(load_tower(name_or_path, **own))
     return towers[0], towers[1]
 
 
-def hidden_width(config: PreTrainedConfig) -> int:
+def load_tower(name_or_path: str, **kwargs: Any) -> PreTrainedModel:
     """
-    Channels of the last hidden state of a tower.
+    A pretrained encoder without its learnt pooler, as [`build_tower`] makes a fresh one.
+
+    Args:
+        name_or_path (`str`):
+            Hub id or folder of an encoder.
+        kwargs (`dict`):
+            As for `AutoModel.from_pretrained`.
+    """
+    return _without_pooler(AutoModel.from_pretrained(name_or_path, **kwargs))
+
+
+def hidden_width(config: PreTrainedConfig, *, stage: int = -1) -> int:
+    """
+    Channels of the hidden states of a tower.
 
     Args:
         config (`PreTrainedConfig`):
             Configuration of the tower; hierarchical ones name the width of each stage.
+        stage (`int`, *optional*, defaults to -1):
+            Stage of a hierarchical tower, counted from its end; others have one width.
     """
-    return config.hidden_sizes[-1] if hasattr(config, "hidden_sizes") else config.hidden_size
+    return config.hidden_sizes[stage] if hasattr(config, "hidden_sizes") else config.hidden_size
 
 
 def freeze_mask_tokens(vision_model: PreTrainedModel) -> None:
@@ -94,7 +110,7 @@ def freeze_text_layers(text_model: PreTrainedModel, num_layers: int) -> None:
 
 
 def image_states(
-    vision_model: PreTrainedModel, pixel_values: torch.Tensor, **kwargs: Any
+    vision_model: PreTrainedModel, pixel_values: torch.Tensor, *, stage: int = -1, **kwargs: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
     One vector per image, and one per patch.
@@ -104,6 +120,9 @@ def image_states(
             Any image encoder of `AutoModel`: ResNet, ViT, DINOv2, ConvNeXt, Swin ...
         pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
             Normalised images.
+        stage (`int`, *optional*, defaults to -1):
+            Where the patches come from in a tower that names the width of each stage, counted from its end; other
+            towers have patches at their end only.
         kwargs (`dict`):
             Handed to the encoder.
 
@@ -114,10 +133,37 @@ def image_states(
     if pixel_values.dim() != 4:
         shape = tuple(pixel_values.shape)
         raise ValueError(f"pixel_values has shape {shape}; expected (batch_size, num_channels, height, width).")
+    if _is_earlier(stage, vision_model.config):
+        kwargs["output_hidden_states"] = True
     outputs = vision_model(pixel_values=_channels_last(pixel_values), return_dict=True, **kwargs)
-    states, config = outputs.last_hidden_state, vision_model.config
-    patches = states if states.dim() == 4 else _patch_grid(states, pixel_values.shape[-2:], config)
-    if config.model_type.startswith("convnext"):
+    return read_image_states(vision_model, outputs, pixel_values.shape[-2:], stage=stage)
+
+
+def read_image_states(
+    vision_model: PreTrainedModel, outputs: ModelOutput, image_size: torch.Size, *, stage: int = -1
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    The same, from what the encoder has given.
+
+    Args:
+        vision_model (`PreTrainedModel`):
+            Any image encoder of `AutoModel`.
+        outputs (`ModelOutput`):
+            Its output, with all hidden states for an earlier stage.
+        image_size (`torch.Size`):
+            Height and width of the images.
+        stage (`int`, *optional*, defaults to -1):
+            As for [`image_states`].
+
+    Returns:
+        `tuple`: As of [`image_states`].
+    """
+    config = vision_model.config
+    states = outputs.last_hidden_state
+    patches = states if states.dim() == 4 else _patch_grid(states, image_size, config)
+    if _is_earlier(stage, config):
+        patches = outputs.hidden_states[stage]
+    elif config.model_type.startswith("convnext"):
         # The only family that normalises after pooling: patches need it too, to lie where the projection has learnt.
         patches = vision_model.layernorm(patches.movedim(1, -1)).movedim(-1, 1)
     pooled = outputs.pooler_output
@@ -181,6 +227,11 @@ def _without_pooler(tower: PreTrainedModel) -> PreTrainedModel:
     if pooler is not None and any(True for _ in pooler.parameters()):
         tower.pooler = None
     return tower
+
+
+def _is_earlier(stage: int, config: PreTrainedConfig) -> bool:
+    """Whether the patches of this stage are other than those of the tower's end."""
+    return stage != -1 and hasattr(config, "hidden_sizes")
 
 
 def _channels_last(pixel_values: torch.Tensor) -> torch.Tensor:

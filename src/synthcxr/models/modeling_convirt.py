@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_convirt import ConvirtConfig
+from .layers_distributed import gather_pairs
 from .layers_dual_encoder import DualEncoderPreTrainedModel
 from .layers_heads import ProjectionHead
 from .layers_towers import freeze_text_layers, hidden_width
@@ -39,6 +40,8 @@ class ConvirtModel(DualEncoderPreTrainedModel):
     config_class = ConvirtConfig
     config: ConvirtConfig
     base_model_prefix = "convirt"
+    image_loss_inputs = ("image_embeds",)
+    text_loss_inputs = ("text_embeds",)
 
     def __init__(self, config: ConvirtConfig) -> None:
         super().__init__(config)
@@ -50,7 +53,9 @@ class ConvirtModel(DualEncoderPreTrainedModel):
 
     def compute_loss(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
         """
-        The loss of a batch from its embeddings alone, wherever they were computed or gathered from.
+        The loss of a batch from its embeddings alone, wherever they were computed.
+
+        While several processes train, the negatives are those of all.
 
         Args:
             image_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
@@ -61,6 +66,8 @@ class ConvirtModel(DualEncoderPreTrainedModel):
         Returns:
             `torch.Tensor` of shape `()`: The loss.
         """
+        if self.training:
+            image_embeds, text_embeds = gather_pairs(image_embeds, text_embeds)
         return info_nce_loss(
             image_embeds,
             text_embeds,

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_cxr_clip import CxrClipConfig
+from .layers_distributed import gather_pairs
 from .layers_dual_encoder import DualEncoderPreTrainedModel
 from .layers_heads import LogitScale
 from .layers_towers import hidden_width
@@ -40,6 +41,8 @@ class CxrClipModel(DualEncoderPreTrainedModel):
     config_class = CxrClipConfig
     config: CxrClipConfig
     base_model_prefix = "cxr_clip"
+    image_loss_inputs = ("image_embeds",)
+    text_loss_inputs = ("text_embeds",)
 
     def __init__(self, config: CxrClipConfig) -> None:
         super().__init__(config)
@@ -52,7 +55,9 @@ class CxrClipModel(DualEncoderPreTrainedModel):
 
     def compute_loss(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
         """
-        The loss of a batch from its embeddings alone, wherever they were computed or gathered from.
+        The loss of a batch from its embeddings alone, wherever they were computed.
+
+        While several processes train, the negatives are those of all.
 
         Args:
             image_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
@@ -63,6 +68,8 @@ class CxrClipModel(DualEncoderPreTrainedModel):
         Returns:
             `torch.Tensor` of shape `()`: The loss.
         """
+        if self.training:
+            image_embeds, text_embeds = gather_pairs(image_embeds, text_embeds)
         temperature = self.logit_scale.temperature()
         if self.config.loss_type == "sigmoid":
             return sigmoid_loss(image_embeds, text_embeds, temperature=temperature, bias=self.logit_scale.bias)
