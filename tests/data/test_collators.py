@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
 
 from synthcxr.data import DrawnDataset, EpochSampler, PairCollator, RadiographAugmentation, load_pairs
-from synthcxr.data.collators import TokenCache, report_sentences
+from synthcxr.data.collators import TokenCache, report_sentences, row_seed
+from synthcxr.data.text_augmentation import ReportAugmentation
 from synthcxr.models import CxrImageProcessor, CxrProcessor
 from synthcxr.reports import split_sentences
 
@@ -220,8 +221,8 @@ def test_cached_images_are_the_same_and_are_not_decoded_again(pairs, processor, 
     expected = plain(rows)["pixel_values"]
     for _ in range(2):
         assert torch.allclose(cached(rows)["pixel_values"], expected, atol=3e-5)
-    assert len(cached._cache) == 4
-    assert cached._cached_bytes == 4 * size * size * 2
+    assert len(cached.images._cache) == 4
+    assert cached.images._cached_bytes == 4 * size * size * 2
 
     augmented = [
         PairCollator(processor, cache_images=cache, augmentation=RadiographAugmentation()) for cache in (False, True)
@@ -235,7 +236,7 @@ def test_cached_images_are_the_same_and_are_not_decoded_again(pairs, processor, 
 def test_the_cache_is_bounded(pairs, processor):
     collate = PairCollator(processor, cache_images=True, cache_bytes=2 * 48 * 48 * 2)
     batches = [collate(rows_of(pairs))["pixel_values"] for _ in range(2)]
-    assert len(collate._cache) == 2
+    assert len(collate.images._cache) == 2
     assert torch.equal(*batches)
 
 
@@ -306,3 +307,61 @@ def test_an_epoch_s_order_depends_on_seed_and_epoch_alone():
     assert len(EpochSampler(50)) == 50
     with pytest.raises(ValueError, match="num_rows is 0"):
         EpochSampler(0)
+
+
+def test_views_have_streams_of_their_own_and_the_first_is_that_of_one_view(pairs, processor):
+    rows = rows_of(pairs)
+    options = {"augmentation": RadiographAugmentation(), "text_augmentation": ReportAugmentation(), "seed": 5}
+    one = PairCollator(processor, **options)(rows)
+    several = PairCollator(processor, num_image_views=3, num_text_views=2, **options)(rows)
+    assert several["pixel_values"].shape == (4, 3, 1, 48, 48)
+    assert several["pixel_values"][:, 0].equal(one["pixel_values"])
+    assert several["input_ids"].shape == several["attention_mask"].shape
+    assert several["input_ids"].shape[:2] == (4, 2)
+    for row in range(4):
+        length = one["attention_mask"][row].sum()
+        assert several["input_ids"][row, 0, :length].equal(one["input_ids"][row, :length])
+        assert not several["input_ids"][row, 0].equal(several["input_ids"][row, 1])
+        for first, second in ((0, 1), (0, 2), (1, 2)):
+            assert not several["pixel_values"][row, first].equal(several["pixel_values"][row, second])
+    alone = PairCollator(processor, num_image_views=3, num_text_views=2, **options)(rows[2:3])
+    assert alone["pixel_values"].equal(several["pixel_values"][2:3])
+    again = PairCollator(processor, num_image_views=3, num_text_views=2, cache_images=True, **options)
+    assert all(again(rows)["pixel_values"].equal(several["pixel_values"]) for _ in range(2))
+
+
+def test_views_of_different_rows_and_draws_never_share_a_stream():
+    ids = ("a", "0:a", "1:a", "a:1")
+    seeds = {row_seed(0, name, draw, view=view) for name in ids for draw in range(3) for view in range(3)}
+    assert len(seeds) == 36
+    assert row_seed(0, "a", 1) == row_seed(0, "a", 1, view=0)
+
+
+def test_an_augmented_text_says_the_same_in_another_draw_otherwise(pairs, processor):
+    collate = PairCollator(processor, text_augmentation=ReportAugmentation(drop=0.0, exchange=0.0), num_sentences=2)
+    plain = PairCollator(processor, num_sentences=2)(rows_of(pairs))
+    first, later = collate(rows_of(pairs)), collate(rows_of(pairs, draw=1))
+    assert not first["input_ids"].equal(later["input_ids"])
+    assert first["sentence_input_ids"].equal(plain["sentence_input_ids"])
+
+
+def test_reports_that_say_the_same_share_their_key(pairs, processor):
+    rows = [row | {"findings": f"Section {index}."} for index, row in enumerate(rows_of(pairs, 3))]
+    rows[2]["report"] = "  " + rows[0]["report"].upper().replace(" ", "\n ")
+    batch = PairCollator(processor, text_column="findings", report_keys=True)(rows)
+    first, second, third = batch["report_key"].tolist()
+    assert batch["report_key"].dtype == torch.int64
+    assert first == third != second
+    assert "report_key" not in PairCollator(processor)(rows)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_image_views": 2}, "2 views of an image without augmentation would be equal"),
+        ({"num_text_views": 0}, "1 image and 0 text views; expected 1 or more"),
+    ],
+)
+def test_views_that_cannot_be_are_refused(processor, options, message):
+    with pytest.raises(ValueError, match=message):
+        PairCollator(processor, **options)

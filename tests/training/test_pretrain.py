@@ -1,17 +1,20 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import datasets
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoProcessor
 
 from synthcxr.data.pairs import load_pairs
+from synthcxr.data.schema import PAIR_FEATURES
 from synthcxr.training.arguments import PretrainingArguments, PretrainingScriptArguments, parse_arguments
-from synthcxr.training.pretrain import RECORD_NAME, pretrain
+from synthcxr.training.pretrain import MODEL_TYPES, RECORD_NAME, last_whole_checkpoint, pretrain
 
 
 FAST = (
@@ -48,6 +51,21 @@ def test_the_folder_loads_with_the_stock_classes(finished):
     assert model(**inputs).image_embeds.shape[0] == 1
 
 
+@pytest.mark.parametrize("model_type", sorted(MODEL_TYPES.keys() - {"convirt"}))
+def test_every_method_trains_and_is_measured_the_same_way(model_type, pairs_folder, tmp_path):
+    flags = ("--model-type", model_type, "--max-steps", "3", "--num-sentences", "1", "--save-strategy", "no")
+    record = pretrain(*arguments(pairs_folder, tmp_path, *flags))
+    assert {"eval_loss", "eval_macro_auroc", "eval_image_to_report_recall_at_10"} <= set(record["metrics"])
+    model, processor = AutoModel.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)
+    assert isinstance(model, MODEL_TYPES[model_type][1])
+    inputs = processor(text=["No pneumothorax."], images=[torch.zeros(1, 64, 64)], return_tensors="pt", padding=True)
+    assert model(**inputs).logits_per_image.isfinite().all()
+    if model_type in ("gloria", "mgca"):
+        pieces = processor.tokenizer.get_vocab().items()
+        continuing = {entry for piece, entry in pieces if piece.startswith("##")}
+        assert set((model.word_index.piece_kinds == 1).nonzero().flatten().tolist()) == continuing
+
+
 def test_the_record_says_what_was_run_and_measured(finished, pairs_folder):
     output_dir, record = finished
     assert json.loads((output_dir / RECORD_NAME).read_text()) == json.loads(json.dumps(record))
@@ -56,6 +74,47 @@ def test_the_record_says_what_was_run_and_measured(finished, pairs_folder):
     assert record["metrics"]["train_loss"] > 0
     assert {"eval_loss", "eval_macro_auroc"} <= set(record["metrics"])
     assert record["environment"]["torch"] == torch.__version__
+
+
+@pytest.fixture(scope="module")
+def real_folder(pairs_folder, tmp_path_factory):
+    """A few pairs that say that they are real."""
+    folder = tmp_path_factory.mktemp("real")
+    pairs = load_pairs(pairs_folder, split="test")
+    real = PAIR_FEATURES["origin"].str2int("real")
+    pairs.map(lambda row: {"origin": real}, features=PAIR_FEATURES).to_parquet(folder / "train-00000-of-00001.parquet")
+    return folder
+
+
+def test_the_record_tells_real_pairs_from_others_and_how_much_of_each_was_read(pairs_folder, real_folder, tmp_path):
+    mix = ("--real-dataset", str(real_folder), "--mix", "1", "3", "--max-steps", "2")
+    record = pretrain(*arguments(pairs_folder, tmp_path / "model", *mix))
+    simulated, real = record["mix"][str(pairs_folder)], record["mix"][str(real_folder)]
+    assert (simulated["origin"], real["origin"]) == ("simulated", "real")
+    assert (simulated["share"], real["share"]) == (0.25, 0.75)
+    assert simulated["num_pairs"] + real["num_pairs"] == record["num_pairs"]
+
+
+def test_a_real_dataset_with_other_pairs_is_refused(pairs_folder, tmp_path):
+    flags = ("--dataset", str(pairs_folder), "--output-dir", str(tmp_path), *FAST)
+    flags = [flag.replace("--dataset", "--real-dataset") for flag in flags]
+    given = parse_arguments([PretrainingScriptArguments, PretrainingArguments], flags, program="pretrain")
+    with pytest.raises(ValueError, match="has pairs that are not real; name it with --dataset"):
+        pretrain(*given)
+
+
+def test_a_stream_without_a_number_of_steps_is_refused(pairs_folder, tmp_path):
+    with pytest.raises(ValueError, match="--streaming has no epochs; give --max-steps"):
+        pretrain(*arguments(pairs_folder, tmp_path, "--streaming"))
+
+
+def test_half_a_checkpoint_is_passed_over(tmp_path):
+    for step, state in ((2, "{}"), (10, "{}"), (12, '{"epoch": 1.'), (14, None)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if state is not None:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert last_whole_checkpoint(tmp_path / "checkpoint-14") is None
 
 
 def test_a_finished_run_is_reused(finished, pairs_folder):
@@ -73,10 +132,17 @@ def test_other_settings_in_the_same_folder_are_refused_by_name(finished, pairs_f
 
 
 @pytest.mark.parametrize(
-    "recipe", [(), ("--muon-learning-rate", "0.02", "--num-sentences", "2")], ids=["plain", "muon"]
+    "recipe",
+    [
+        (),
+        ("--muon-learning-rate", "0.02", "--num-sentences", "2"),
+        ("--mini-batch-size", "3", "--real-dataset", "REAL", "--mix", "3", "1"),
+    ],
+    ids=["plain", "muon", "cached-and-mixed"],
 )
-def test_a_killed_run_goes_on_to_the_same_weights(finished, pairs_folder, tmp_path, recipe):
+def test_a_killed_run_goes_on_to_the_same_weights(finished, pairs_folder, real_folder, tmp_path, recipe):
     """`kill -9` after the first checkpoint, in the middle of an epoch; then the same command again."""
+    recipe = [str(real_folder) if flag == "REAL" else flag for flag in recipe]
     flags = ("--max-steps", "6", "--save-steps", "4", *recipe)
     uninterrupted = finished[0]
     if recipe:
@@ -102,11 +168,24 @@ def test_a_killed_run_goes_on_to_the_same_weights(finished, pairs_folder, tmp_pa
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_shuffled_pairs_keep_the_texts_and_lose_the_pairing(pairs_folder, tmp_path):
-    from synthcxr.training.pretrain import load_splits
+def test_a_streamed_run_goes_on_where_its_checkpoint_stopped(pairs_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)  # 5 s at the end of every pass
+    flags = ("--streaming", "--max-steps", "12", "--save-steps", "5", "--save-total-limit", "9")
+    record = pretrain(*arguments(pairs_folder, tmp_path / "whole", *flags))
+    assert record["num_pairs"] == 12 * 8  # more than there are: the stream began anew
+    stopped = tmp_path / "stopped"
+    shutil.copytree(tmp_path / "whole" / "checkpoint-5", stopped / "checkpoint-5")
+    (stopped / RECORD_NAME).write_text(json.dumps(record | {"finished": False}))
+    assert pretrain(*arguments(pairs_folder, stopped, *flags))["resumed_from"] == "checkpoint-5"
+    whole, resumed = (load_file(folder / "model.safetensors") for folder in (tmp_path / "whole", stopped))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
-    paired, _ = load_splits(arguments(pairs_folder, tmp_path)[0])
-    shuffled, _ = load_splits(arguments(pairs_folder, tmp_path, "--shuffle-pairs")[0])
+
+def test_shuffled_pairs_keep_the_texts_and_lose_the_pairing(pairs_folder, tmp_path):
+    from synthcxr.training.training_pairs import load_splits
+
+    paired, *_ = load_splits(arguments(pairs_folder, tmp_path)[0])
+    shuffled, *_ = load_splits(arguments(pairs_folder, tmp_path, "--shuffle-pairs")[0])
     assert paired["id"] == shuffled["id"]
     assert sorted(paired["report"]) == sorted(shuffled["report"])
     assert all(before != after for before, after in zip(paired["report"], shuffled["report"], strict=True))

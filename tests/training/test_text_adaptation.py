@@ -9,8 +9,9 @@ from synthcxr.data.collators import DrawnDataset
 from synthcxr.evaluation.encoder import load_encoder
 from synthcxr.reports import split_sentences
 from synthcxr.training.arguments import PretrainingArguments, PretrainingScriptArguments, parse_arguments
-from synthcxr.training.pretrain import RECORD_NAME, build_model, load_splits, pretrain
+from synthcxr.training.pretrain import RECORD_NAME, build_model, pretrain
 from synthcxr.training.text_adaptation import SectionCollator, SectionMatchingModel, adapt_text_tower
+from synthcxr.training.training_pairs import load_splits
 
 
 def arguments(folder, output_dir, *flags):
@@ -22,7 +23,7 @@ def arguments(folder, output_dir, *flags):
 @pytest.fixture
 def built(pairs_folder, tmp_path):
     script_args, training_args = arguments(pairs_folder, tmp_path)
-    train, _ = load_splits(script_args)
+    train, *_ = load_splits(script_args)
     model, processor = build_model(script_args, texts=train["report"], seed=0)
     return model, processor, train, training_args
 

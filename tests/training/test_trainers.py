@@ -1,13 +1,16 @@
+from itertools import pairwise
+
 import pytest
+from transformers import TrainerCallback
 
 from synthcxr.data.collators import DrawnDataset
 from synthcxr.training.arguments import PretrainingArguments, PretrainingScriptArguments, parse_arguments
 from synthcxr.training.optimizers import MuonAdamW
-from synthcxr.training.pretrain import build_model, build_trainer, load_splits
+from synthcxr.training.pretrain import build_model, build_trainer
+from synthcxr.training.training_pairs import load_splits
 
 
-@pytest.fixture
-def trainer(pairs_folder, tmp_path):
+def make_trainer(pairs_folder, tmp_path, *more):
     flags = ["--dataset", str(pairs_folder), "--output-dir", str(tmp_path), "--use-cpu", "--image-size", "64"]
     flags += [
         "--per-device-train-batch-size",
@@ -18,13 +21,19 @@ def trainer(pairs_folder, tmp_path):
         "true",
         "--report-to",
         "none",
+        *more,
     ]
     script_args, training_args = parse_arguments(
         [PretrainingScriptArguments, PretrainingArguments], flags, program="pretrain"
     )
-    train, validation = load_splits(script_args)
-    model, processor = build_model(script_args, texts=train["report"], seed=0)
-    return build_trainer(model, processor, train, validation, script_args, training_args)
+    splits = load_splits(script_args)
+    model, processor = build_model(script_args, texts=splits.train["report"], seed=0)
+    return build_trainer(model, processor, splits, script_args, training_args)
+
+
+@pytest.fixture
+def trainer(pairs_folder, tmp_path):
+    return make_trainer(pairs_folder, tmp_path)
 
 
 def batches(trainer, epoch):
@@ -96,3 +105,38 @@ def test_muon_where_matrices_are_cut_is_refused(trainer, monkeypatch):
     monkeypatch.setattr(trainer, "is_fsdp_enabled", True)
     with pytest.raises(ValueError, match="FSDP and DeepSpeed cut them"):
         trainer.create_optimizer()
+
+
+class Snapshots(TrainerCallback):
+    """The prototypes and a projection after every step."""
+
+    def __init__(self):
+        self.prototypes, self.projections = [], []
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        self.prototypes.append(model.prototypes.weight.detach().clone())
+        self.projections.append(model.visual_projection[0].weight.detach().clone())
+
+
+@pytest.mark.parametrize("recipe", [(), ("--muon-learning-rate", "0.02")], ids=["adamw", "muon"])
+def test_prototypes_stay_in_the_first_epoch_and_move_in_the_second(pairs_folder, tmp_path, recipe):
+    flags = ("--model-type", "mgca", "--num-train-epochs", "2", "--max-train-samples", "24", "--eval-strategy", "no")
+    trainer = make_trainer(pairs_folder, tmp_path, *flags, *recipe)
+    first = trainer.model.prototypes.weight.detach().clone()
+    snapshots = Snapshots()
+    trainer.add_callback(snapshots)
+    trainer.train()
+    assert len(snapshots.prototypes) == 6
+    assert all(prototypes.equal(first) for prototypes in snapshots.prototypes[:3])
+    assert not snapshots.projections[0].equal(snapshots.projections[1])
+    for before, after in pairwise(snapshots.prototypes[2:]):
+        assert not before.equal(after)
+
+
+def test_what_is_held_back_does_not_count_in_the_clipped_norm(pairs_folder, tmp_path):
+    flags = ("--model-type", "mgca", "--max-steps", "1", "--logging-steps", "1", "--eval-strategy", "no")
+    trainer = make_trainer(pairs_folder, tmp_path, *flags)
+    for name, parameter in trainer.model.named_parameters():
+        parameter.requires_grad_(name == "prototypes.weight")
+    trainer.train()
+    assert trainer.state.log_history[0]["grad_norm"] == 0

@@ -19,7 +19,8 @@ from ..evaluation.zero_shot import zero_shot_scores
 from ..hub.cards import render_dataset_card, render_model_card, save_card
 from ..simulation import sample_cohort
 from ..training.arguments import PretrainingArguments, PretrainingScriptArguments
-from ..training.pretrain import build_model, load_splits, pretrain
+from ..training.pretrain import build_model, pretrain
+from ..training.training_pairs import load_splits
 from .tables import demo_table
 
 
@@ -138,7 +139,7 @@ def _evaluate(
     options: dict[str, Any] = {"num_bootstrap": settings.num_bootstrap, "seed": settings.seed}
     options |= {"text_column": script_args.text_column, "prompt_sets": (PROMPT_SET,)}
     trained = evaluate(output_dir / "model", tests, output_dir=output_dir / "model", **options)
-    train, _ = load_splits(script_args)
+    train, *_ = load_splits(script_args)
     untrained, processor = build_model(script_args, texts=train.unique("report"), seed=settings.seed)
     baseline = evaluate(
         untrained,

@@ -17,17 +17,21 @@ from .splitting import split_by_patient
 _NEED_TORCH = {
     "DrawnDataset": "collators",
     "EpochSampler": "collators",
+    "MixedSampler": "mixing",
     "PairCollator": "collators",
     "RadiographAugmentation": "transforms",
+    "StreamedPairs": "mixing",
 }
 
 __all__ = [
     "PAIR_FEATURES",
     "DrawnDataset",
     "EpochSampler",
+    "MixedSampler",
     "Pair",
     "PairCollator",
     "RadiographAugmentation",
+    "StreamedPairs",
     "build_pairs",
     "load_kermany_pediatric",
     "load_nih_chestxray14",

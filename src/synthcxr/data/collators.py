@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -13,15 +13,13 @@ from datasets import Dataset, Image
 from torch.utils.data import Sampler
 
 from ..reports import split_sections, split_sentences
+from .image_views import ImageViews, by_row
 from .transforms import RadiographAugmentation
 
 
 TextColumn = Literal["report", "findings", "impression"]
 SentenceSelection = Literal["all", "one", "some"]
 TRAINING_COLUMNS = ("id", "image", "report", "findings", "impression")
-
-# Cached pixels have 16 bits: all 256 levels of 8 bits are exact in them, and what resizing gives is within 1e-5.
-_FULL = 65535
 
 
 class PairCollator:
@@ -30,7 +28,7 @@ class PairCollator:
 
     Augmentation and the choice of a sentence are functions of `(seed, row["id"], row["draw"])`; the draw is the epoch
     that `DrawnDataset` puts into the row (0 without it). So neither workers, nor batch order, nor a resumed run change
-    what a pair looks like in an epoch.
+    what a pair looks like in an epoch. Several views have a stream each, the first the one that a single view has.
 
     Args:
         processor (`CxrProcessor`): Gives `image_processor` and `tokenizer`.
@@ -41,8 +39,16 @@ class PairCollator:
         num_sentences (`int`, *optional*, defaults to 0): Sentences of the whole report, drawn without replacement as
             long as there are others, that the image is compared with besides: `sentence_input_ids` and
             `sentence_attention_mask` of shape `(batch_size, num_sentences, longest)`.
+        num_image_views (`int`, *optional*, defaults to 1): Augmentations of every image; of more than one,
+            `pixel_values` has the shape `(batch_size, num_image_views, channels, height, width)`.
+        num_text_views (`int`, *optional*, defaults to 1): Texts drawn from every report; of more than one, `input_ids`
+            and `attention_mask` have the shape `(batch_size, num_text_views, longest)`.
         augmentation (`RadiographAugmentation`, *optional*): Applied between the image processor's rescaling and its
             normalisation.
+        text_augmentation (`Callable[[str, int], str]`, *optional*): From a text and the seed of its stream to another
+            wording, such as `ReportAugmentation`; the drawn sentences stay as they are.
+        report_keys (`bool`, *optional*, defaults to `False`): Add `report_key` of shape `(batch_size,)`, see
+            [`report_key`].
         seed (`int`, *optional*, defaults to 0): Names the streams.
         max_length (`int`, *optional*): Longest text in tokens; the tokenizer's own limit when absent.
         cache_images (`bool`, *optional*, defaults to `False`): Keep the processed images in memory, so that later
@@ -50,7 +56,8 @@ class PairCollator:
         cache_bytes (`int`, *optional*, defaults to 2 GiB): Images beyond it are processed anew in every epoch.
 
     Raises:
-        ValueError: On an unknown text column, or, at a call, a row without words or pixels beyond 0 to 1.
+        ValueError: On an unknown text column or views that cannot differ, or, at a call, a row without words or pixels
+            beyond 0 to 1.
     """
 
     def __init__(
@@ -60,7 +67,11 @@ class PairCollator:
         text_column: TextColumn = "report",
         sentences: SentenceSelection = "all",
         num_sentences: int = 0,
+        num_image_views: int = 1,
+        num_text_views: int = 1,
         augmentation: RadiographAugmentation | None = None,
+        text_augmentation: Callable[[str, int], str] | None = None,
+        report_keys: bool = False,
         seed: int = 0,
         max_length: int | None = None,
         cache_images: bool = False,
@@ -72,30 +83,46 @@ class PairCollator:
             raise ValueError(f"sentences is {sentences!r}; expected 'all', 'one' or 'some'.")
         if num_sentences < 0:
             raise ValueError(f"num_sentences is {num_sentences}; expected 0 or more.")
+        if min(num_image_views, num_text_views) < 1:
+            raise ValueError(f"{num_image_views} image and {num_text_views} text views; expected 1 or more of each.")
+        if num_image_views > 1 and augmentation is None:
+            raise ValueError(f"{num_image_views} views of an image without augmentation would be equal.")
         self.processor = processor
         self.text_column = text_column
         self.sentences = sentences
         self.num_sentences = num_sentences
-        self.augmentation = augmentation
+        self.num_image_views = num_image_views
+        self.num_text_views = num_text_views
+        self.text_augmentation = text_augmentation
+        self.report_keys = report_keys
         self.seed = seed
         self.tokens = TokenCache(processor.tokenizer, max_length=max_length)
-        self.cache_images = cache_images
-        self.cache_bytes = cache_bytes
-        self._cache: dict[bytes, np.ndarray] = {}
-        self._cached_bytes = 0
+        self.images = ImageViews(
+            processor.image_processor, augmentation=augmentation, cache_images=cache_images, cache_bytes=cache_bytes
+        )
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """A batch of `pixel_values` `(batch_size, channels, height, width)` and texts padded to the longest."""
-        seeds = [row_seed(self.seed, row["id"], row.get("draw", 0)) for row in rows]
-        tokens = self.tokens([self._text(row, seed) for row, seed in zip(rows, seeds, strict=True)])
+        seeds = [
+            [row_seed(self.seed, row["id"], row.get("draw", 0), view=view) for row in rows]
+            for view in range(max(self.num_image_views, self.num_text_views))
+        ]
+        texts = [
+            self._text(row, seed)
+            for view_seeds in seeds[: self.num_text_views]
+            for row, seed in zip(rows, view_seeds, strict=True)
+        ]
+        tokens = self.tokens(texts)
         batch = {
-            "pixel_values": self._pixel_values([row["image"] for row in rows], torch.tensor(seeds)),
-            "input_ids": tokens["input_ids"],
-            "attention_mask": tokens["attention_mask"],
+            "pixel_values": self.images([row["image"] for row in rows], torch.tensor(seeds[: self.num_image_views])),
+            "input_ids": by_row(tokens["input_ids"], self.num_text_views),
+            "attention_mask": by_row(tokens["attention_mask"], self.num_text_views),
             "return_loss": True,
         }
+        if self.report_keys:
+            batch["report_key"] = torch.tensor([report_key(row["report"] or row[self.text_column]) for row in rows])
         if self.num_sentences:
-            drawn = [self._drawn_sentences(row, seed) for row, seed in zip(rows, seeds, strict=True)]
+            drawn = [self._drawn_sentences(row, seed) for row, seed in zip(rows, seeds[0], strict=True)]
             tokens = self.tokens([sentence for sentences in drawn for sentence in sentences])
             for name, values in tokens.items():
                 batch[f"sentence_{name}"] = values.view(len(rows), self.num_sentences, -1)
@@ -118,53 +145,7 @@ class PairCollator:
             text = sentences[seed % len(sentences)]
         elif self.sentences == "some":
             text = select_sentences(text, seed)
-        return text
-
-    def _pixel_values(self, images: list[Any], seeds: torch.Tensor) -> torch.Tensor:
-        image_processor = self.processor.image_processor
-        if self.augmentation is None and not self.cache_images:
-            decoded = [_decode(image) for image in images]
-            return image_processor(images=decoded, return_tensors="pt")["pixel_values"]
-
-        pixels = np.stack(self._processed(images))
-        num_channels = pixels.shape[1]
-        # Copies of one grey image are augmented once.
-        pixels = pixels if (pixels != pixels[:, :1]).any() else pixels[:, :1]
-        values = torch.from_numpy(pixels.astype(np.float32)) / _FULL
-        if self.augmentation is not None:
-            values = self.augmentation(values, seeds)
-        values = values.expand(-1, num_channels, -1, -1)
-        if image_processor.do_normalize:
-            mean = torch.tensor(image_processor.image_mean).view(1, -1, 1, 1)
-            deviation = torch.tensor(image_processor.image_std).view(1, -1, 1, 1)
-            values = (values - mean) / deviation
-        return values.contiguous()
-
-    def _processed(self, images: list[Any]) -> list[np.ndarray]:
-        """Everything that the image processor does but normalise, in 16 bits: `(channels, height, width)` each."""
-        keys = [_content_key(image) if self.cache_images else None for image in images]
-        found = [self._cache.get(key) for key in keys]
-        missing = [index for index, values in enumerate(found) if values is None]
-        if not missing:
-            return found
-        decoded = [_decode(images[index]) for index in missing]
-        batch = self.processor.image_processor(images=decoded, do_normalize=False, return_tensors="np")
-        values = np.asarray(batch["pixel_values"], dtype=np.float32)
-        if not -1e-4 < values.min() <= values.max() < 1 + 1e-4:
-            raise ValueError(f"The image processor gives {values.min()} to {values.max()}; expected 0 to 1.")
-        values = np.rint(values.clip(0, 1) * _FULL).astype(np.uint16)
-        for index, image in zip(missing, values, strict=True):
-            found[index] = self._remember(keys[index], image)
-        return found
-
-    def _remember(self, key: bytes | None, values: np.ndarray) -> np.ndarray:
-        # Copies of one channel are stored once; a view repeats them.
-        stored = values if (values != values[:1]).any() else values[:1]
-        if key is not None and self._cached_bytes + stored.nbytes <= self.cache_bytes:
-            stored = stored.copy()  # a view would keep the whole batch alive
-            self._cache[key] = np.broadcast_to(stored, values.shape)
-            self._cached_bytes += stored.nbytes
-        return values
+        return text if self.text_augmentation is None else self.text_augmentation(text, seed)
 
 
 class TokenCache:
@@ -320,19 +301,15 @@ def report_sentences(text: str) -> tuple[str, ...]:
     return tuple(sentence for section in described for sentence in split_sentences(section)) or (text,)
 
 
-def row_seed(seed: int, row_id: str, draw: int) -> int:
-    """Name the stream of a row in an epoch: 0 to 2**63 - 1, from these three alone."""
-    digest = hashlib.blake2b(f"{seed}:{draw}:{row_id}".encode(), digest_size=8).digest()
+def row_seed(seed: int, row_id: str, draw: int, *, view: int = 0) -> int:
+    """Name the stream of a view of a row in an epoch: 0 to 2**63 - 1, from these four alone."""
+    person = view.to_bytes(8, "big")
+    digest = hashlib.blake2b(f"{seed}:{draw}:{row_id}".encode(), digest_size=8, person=person).digest()
     return int.from_bytes(digest, "big") >> 1  # fits int64
 
 
-def _decode(image: Any) -> Any:
-    """A PIL image from what `datasets` gives, decoded or not."""
-    return Image(mode="L").decode_example(image) if isinstance(image, Mapping) else image
-
-
-def _content_key(image: Any) -> bytes | None:
-    """Names the pixels, whatever row or dataset they are in; nothing for an image that is already decoded."""
-    if not isinstance(image, Mapping):
-        return None
-    return hashlib.blake2b(image["bytes"] or str(image["path"]).encode(), digest_size=16).digest()
+@lru_cache(maxsize=2**16)
+def report_key(report: str) -> int:
+    """A number that reports share when they differ in nothing but case and blanks: -2**63 to 2**63 - 1."""
+    digest = hashlib.blake2b(" ".join(report.lower().split()).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

@@ -12,15 +12,29 @@ from transformers import HfArgumentParser, TrainingArguments
 from transformers.training_args import OptimizerNames
 
 from .config_files import did_you_mean, read_config
+from .low_data_settings import LowDataSettings
 
 
 @dataclass
 class PretrainingScriptArguments:
     """What to train on what. How to train is [`PretrainingArguments`]."""
 
-    dataset: list[str] = field(metadata={"help": "Folders or Hub ids of pairs in the schema of synthcxr."})
-    model_type: Literal["convirt", "cxr_clip"] = field(
-        default="convirt", metadata={"help": "Pre-training method: convirt or cxr_clip."}
+    dataset: list[str] = field(
+        default_factory=list, metadata={"help": "Folders or Hub ids of pairs in the schema of synthcxr."}
+    )
+    real_dataset: list[str] = field(
+        default_factory=list, metadata={"help": "The same, of pairs that must all be real; they follow the others."}
+    )
+    mix: list[float] | None = field(
+        default=None,
+        metadata={"help": "Share of each dataset in every batch, in their order and any unit; by size when absent."},
+    )
+    streaming: bool = field(
+        default=False,
+        metadata={"help": "Read the pairs while training instead of storing them first; needs --max-steps."},
+    )
+    model_type: Literal["convirt", "cxr_clip", "gloria", "mgca"] = field(
+        default="convirt", metadata={"help": "Pre-training method: convirt, cxr_clip, gloria or mgca."}
     )
     model_size: Literal["tiny", "base"] = field(
         default="tiny",
@@ -60,6 +74,38 @@ class PretrainingScriptArguments:
     augmentation_strength: float = field(
         default=1.0, metadata={"help": "Image augmentation, 0 (none) to 2; never a flip, reports name sides."}
     )
+    text_augmentation: bool = field(
+        default=False,
+        metadata={"help": "Shuffle and drop sentences and exchange synonyms; no fact is changed, no side swapped."},
+    )
+    local_loss_weight: float = field(
+        default=LowDataSettings.local_loss_weight,
+        metadata={"help": "Weight of GLoRIA's local loss, for models without one of their own; 0 is off."},
+    )
+    image_self_supervision_weight: float = field(
+        default=LowDataSettings.image_self_supervision_weight,
+        metadata={"help": "Weight of SimSiam on two views of every image while training; 0 is off."},
+    )
+    masked_language_weight: float = field(
+        default=LowDataSettings.masked_language_weight,
+        metadata={"help": "Weight of guessing hidden words while training; 0 is off."},
+    )
+    num_image_views: int = field(
+        default=LowDataSettings.num_image_views,
+        metadata={"help": "Augmentations of every image that are positives of its texts."},
+    )
+    num_text_views: int = field(
+        default=LowDataSettings.num_text_views,
+        metadata={"help": "Texts drawn from every report that are positives of its images."},
+    )
+    neighbour_weight: float = field(
+        default=LowDataSettings.neighbour_weight,
+        metadata={"help": "Weight of the nearest text of another report as a positive of the image; 0 is off."},
+    )
+    neighbour_queue_size: int = field(
+        default=LowDataSettings.neighbour_queue_size,
+        metadata={"help": "Texts of earlier batches among which neighbours are searched."},
+    )
     vocab_size: int = field(
         default=2048, metadata={"help": "Word pieces of a tokenizer trained on the reports, for a fresh text tower."}
     )
@@ -80,6 +126,7 @@ class PretrainingScriptArguments:
     )
 
     def __post_init__(self) -> None:
+        self._check_datasets()
         if (self.vision_model is None) != (self.text_model is None):
             raise ValueError("--vision-model and --text-model go together; give both or neither.")
         if self.model_name_or_path and self.vision_model:
@@ -90,6 +137,32 @@ class PretrainingScriptArguments:
             raise ValueError(f"--text-adaptation-epochs is {self.text_adaptation_epochs}; expected 0 or more.")
         if not 0 <= self.augmentation_strength <= 2:
             raise ValueError(f"--augmentation-strength is {self.augmentation_strength}; expected 0 to 2.")
+        self._check_views()
+
+    @property
+    def low_data(self) -> LowDataSettings:
+        """The parts of the low-data recipe."""
+        return LowDataSettings(**{item.name: getattr(self, item.name) for item in fields(LowDataSettings)})
+
+    def _check_views(self) -> None:
+        if self.low_data.num_drawn_image_views > 1 and self.augmentation_strength == 0:
+            raise ValueError("--augmentation-strength is 0; the views of an image would be equal.")
+        if self.num_text_views > 1 and self.sentences == "all" and not self.text_augmentation:
+            raise ValueError("--num-text-views: equal texts; add --text-augmentation or --sentences some.")
+
+    def _check_datasets(self) -> None:
+        names = [*self.dataset, *self.real_dataset]
+        if not names:
+            raise ValueError("there are no pairs; give --dataset or --real-dataset.")
+        if len(set(names)) < len(names):
+            raise ValueError(f"a dataset is named twice in {names}; --mix says how much of each is read.")
+        if self.mix is not None and len(self.mix) != len(names):
+            raise ValueError(f"--mix has {len(self.mix)} numbers for {len(names)} datasets; expected one each.")
+        if self.streaming and (self.shuffle_pairs or self.max_train_samples or self.text_adaptation_epochs):
+            raise ValueError(
+                "--streaming reads every pair once: --shuffle-pairs, --max-train-samples and --text-adaptation-epochs "
+                "need the pairs stored."
+            )
 
 
 @dataclass
@@ -107,6 +180,13 @@ class PretrainingArguments(TrainingArguments):
         default=True, metadata={"help": "Drop the last short batch; its loss would be another task."}
     )
     per_device_train_batch_size: int = field(default=64, metadata={"help": "Pairs per device and step."})
+    mini_batch_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "Pairs in memory at a time: the gradients of a batch are cached by such parts (GradCache). The "
+            "batch itself is --per-device-train-batch-size."
+        },
+    )
     per_device_eval_batch_size: int = field(default=64, metadata={"help": "Pairs per device in evaluation."})
     learning_rate: float = field(default=1e-3, metadata={"help": "Peak; 1e-3 suits tiny models from scratch."})
     text_learning_rate: float | None = field(
@@ -127,12 +207,17 @@ class PretrainingArguments(TrainingArguments):
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "Shape of the learning rate."})
     max_grad_norm: float = field(default=1.0, metadata={"help": "Gradients are clipped to this norm."})
     logging_steps: float = field(default=25, metadata={"help": "Log every so many steps."})
+    ddp_find_unused_parameters: bool | None = field(
+        default=False, metadata={"help": "Off: every weight of these models takes part in every step."}
+    )
     save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints kept for resuming."})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.remove_unused_columns:
             raise ValueError("remove_unused_columns is true; the collator needs the raw columns, leave it false.")
+        if self.mini_batch_size is not None and self.mini_batch_size < 1:
+            raise ValueError(f"--mini-batch-size is {self.mini_batch_size}; expected 1 or more.")
         if self.dataloader_num_workers > 0:
             self.dataloader_persistent_workers = True  # they hold the images and tokens of earlier epochs
         if self.muon_learning_rate is None:

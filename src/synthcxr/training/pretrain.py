@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, concatenate_datasets
+from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import sort_checkpoints
 
 from ..data.collators import DrawnDataset, PairCollator
-from ..data.pairs import load_pairs
+from ..data.mixing import StreamedPairs
+from ..data.text_augmentation import ReportAugmentation
 from ..data.transforms import RadiographAugmentation
 from ..data.whole_files import write_json
 from ..evaluation.encoder import embed_dataset, load_encoder
@@ -30,16 +32,28 @@ from ..models import (
     CxrClipModel,
     CxrImageProcessor,
     CxrProcessor,
+    GloriaConfig,
+    GloriaModel,
+    MgcaConfig,
+    MgcaModel,
+    set_word_pieces,
 )
 from .arguments import PretrainingArguments, PretrainingScriptArguments
+from .low_data_recipe import LowDataRecipe
 from .text_adaptation import adapt_text_tower
 from .tokenizer import train_tokenizer
 from .trainers import PretrainingTrainer
+from .training_pairs import Splits, describe_mix, load_splits, read_texts
 
 
 logger = logging.getLogger(__name__)
 
-MODEL_TYPES = {"convirt": (ConvirtConfig, ConvirtModel), "cxr_clip": (CxrClipConfig, CxrClipModel)}
+MODEL_TYPES = {
+    "convirt": (ConvirtConfig, ConvirtModel),
+    "cxr_clip": (CxrClipConfig, CxrClipModel),
+    "gloria": (GloriaConfig, GloriaModel),
+    "mgca": (MgcaConfig, MgcaModel),
+}
 RECORD_NAME = "pretraining.json"
 DEFAULT_IMAGE_SIZE = 224  # of towers, such as a ResNet, whose configuration names none
 
@@ -68,30 +82,39 @@ def pretrain(script_args: PretrainingScriptArguments, training_args: Pretraining
             pairs.
     """
     output_dir = Path(training_args.output_dir)
-    train, validation = load_splits(script_args)
-    request = _request(script_args, training_args, train)
+    if script_args.streaming and training_args.max_steps < 1:
+        raise ValueError("--streaming has no epochs; give --max-steps.")
+    splits = load_splits(script_args)
+    request = _request(script_args, training_args, splits)
     previous = _check_previous(output_dir, request)
     if previous is not None and previous["finished"]:
         logger.warning("%s already holds this run; it is reused.", output_dir)
         return previous
 
-    model, processor = build_model(script_args, texts=train.unique("report"), seed=training_args.seed)
+    model, processor = build_model(script_args, texts=read_texts(splits.train), seed=training_args.seed)
     output_dir.mkdir(parents=True, exist_ok=True)
-    record = {"request": request, "num_pairs": len(train), "num_parameters": model.num_parameters(), "finished": False}
+    record = {
+        "request": request,
+        "num_pairs": request["num_pairs"],
+        "mix": describe_mix(splits, script_args),
+        "num_parameters": model.num_parameters(),
+        "finished": False,
+    }
+    logger.info("Shares of the training pairs: %s", record["mix"])
     if previous is not None and "text_adaptation" in previous:
         record["text_adaptation"] = previous["text_adaptation"]
     write_json(output_dir / RECORD_NAME, record)
 
-    checkpoint = training_args.resume_from_checkpoint or get_last_checkpoint(str(output_dir))
+    checkpoint = training_args.resume_from_checkpoint or last_whole_checkpoint(output_dir)
     started = time.perf_counter()
     if script_args.text_adaptation_epochs > 0 and not checkpoint:
         epochs = script_args.text_adaptation_epochs
-        adaptation = adapt_text_tower(model, processor, train, num_epochs=epochs, args=training_args)
+        adaptation = adapt_text_tower(model, processor, splits.train, num_epochs=epochs, args=training_args)
         record["text_adaptation"] = adaptation
         write_json(output_dir / RECORD_NAME, record)
-    trainer = build_trainer(model, processor, train, validation, script_args, training_args)
+    trainer = build_trainer(model, processor, splits, script_args, training_args)
     metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
-    if validation is not None:
+    if splits.validation is not None:
         metrics |= trainer.evaluate()
     if trainer.is_world_process_zero():
         model.save_pretrained(output_dir)
@@ -134,6 +157,7 @@ def build_model(
         model = model_class(make_config(vocab_size=len(tokenizer)))
     if script_args.attn_implementation:
         model.set_attn_implementation(script_args.attn_implementation)
+    set_word_pieces(model, tokenizer)
     tokenizer.model_max_length = script_args.max_text_length
     vision_config = model.config.vision_config
     size = script_args.image_size or getattr(vision_config, "image_size", DEFAULT_IMAGE_SIZE)
@@ -148,27 +172,17 @@ def build_model(
 def build_trainer(
     model: PreTrainedModel,
     processor: CxrProcessor,
-    train: Dataset,
-    validation: Dataset | None,
+    splits: Splits,
     script_args: PretrainingScriptArguments,
     training_args: PretrainingArguments,
 ) -> PretrainingTrainer:
     """The trainer of a run, with its collator and its measures on the validation pairs."""
-    augmentation = None
-    if script_args.augmentation_strength > 0:
-        augmentation = RadiographAugmentation(strength=script_args.augmentation_strength)
+    train, validation, sizes = splits
     text = {"text_column": script_args.text_column, "max_length": script_args.max_text_length}
-    collator = PairCollator(
-        processor,
-        sentences=script_args.sentences,
-        num_sentences=script_args.num_sentences,
-        augmentation=augmentation,
-        seed=training_args.seed,
-        cache_images=script_args.cache_images,
-        **text,
-    )
+    low_data = script_args.low_data
 
-    def evaluate_model(model: PreTrainedModel) -> dict[str, float]:
+    def evaluate_model(trained: nn.Module) -> dict[str, float]:
+        model = trained.model if isinstance(trained, LowDataRecipe) else trained
         encoder = load_encoder(model, processor, batch_size=training_args.per_device_eval_batch_size)
         embeddings = embed_dataset(encoder, validation)
         results = zero_shot_classification(embeddings, validation, num_bootstrap=0)
@@ -176,60 +190,71 @@ def build_trainer(
         return {result.metric: result.value for result in results if not result.subject}
 
     return PretrainingTrainer(
-        model=model,
+        model=LowDataRecipe(model, processor.tokenizer, low_data) if low_data.is_on else model,
         args=training_args,
-        train_dataset=DrawnDataset(train),
+        train_dataset=train if isinstance(train, StreamedPairs) else DrawnDataset(train),
         eval_dataset=None if validation is None else DrawnDataset(validation),
-        data_collator=collator,
+        data_collator=_training_collator(processor, script_args, seed=training_args.seed, **text),
         eval_collator=PairCollator(processor, **text),
         processing_class=processor,
         evaluate_model=None if validation is None else evaluate_model,
+        mix=script_args.mix and (list(sizes.values()), script_args.mix),
     )
 
 
-def load_splits(script_args: PretrainingScriptArguments) -> tuple[Dataset, Dataset | None]:
-    """The training pairs and, where there are any, the validation pairs of all datasets together."""
-
-    def load(split: str, *, limit: int | None) -> Dataset | None:
-        parts = [
-            load_pairs(name, split=split, revision=script_args.dataset_revision, optional=split != "train")
-            for name in script_args.dataset
-        ]
-        parts = [part for part in parts if part is not None]
-        if not parts:
-            return None
-        pairs = concatenate_datasets(parts)
-        pairs = pairs.filter(lambda text: bool(text.strip()), input_columns=script_args.text_column)
-        return pairs if limit is None else pairs.select(range(min(limit, len(pairs))))
-
-    train = load("train", limit=script_args.max_train_samples)
-    if script_args.shuffle_pairs:
-        train = _shuffle_pairs(train)
-    return train, load("validation", limit=script_args.max_eval_samples)
+def _training_collator(
+    processor: CxrProcessor, script_args: PretrainingScriptArguments, *, seed: int, **text: Any
+) -> PairCollator:
+    strength, low_data = script_args.augmentation_strength, script_args.low_data
+    return PairCollator(
+        processor,
+        sentences=script_args.sentences,
+        num_sentences=script_args.num_sentences,
+        num_image_views=low_data.num_drawn_image_views,
+        num_text_views=low_data.num_text_views,
+        augmentation=RadiographAugmentation(strength=strength) if strength > 0 else None,
+        text_augmentation=ReportAugmentation() if script_args.text_augmentation else None,
+        report_keys=low_data.neighbour_weight > 0,
+        seed=seed,
+        cache_images=script_args.cache_images,
+        **text,
+    )
 
 
-def _shuffle_pairs(pairs: Dataset) -> Dataset:
-    """Every image gets the report of the study half the dataset further on: the texts stay, the pairing goes."""
-    texts = ["report", "findings", "impression"]
-    offset = len(pairs) // 2
-    order = [(index + offset) % len(pairs) for index in range(len(pairs))]
-    moved = pairs.select_columns(texts).select(order)
-    return concatenate_datasets([pairs.remove_columns(texts), moved], axis=1)
+def last_whole_checkpoint(output_dir: Path) -> str | None:
+    """
+    The newest checkpoint that was written to its end: a run that is killed while it saves leaves half of one.
+
+    Args:
+        output_dir (`Path`): Folder of a run.
+    """
+    for checkpoint in reversed(sort_checkpoints(str(output_dir))):
+        try:
+            json.loads((Path(checkpoint) / TRAINER_STATE_NAME).read_text())  # what `Trainer` writes last
+        except (OSError, ValueError):
+            logger.warning("%s is not whole; it is passed over.", checkpoint)
+            continue
+        return checkpoint
+    return None
 
 
 def _request(
-    script_args: PretrainingScriptArguments, training_args: PretrainingArguments, train: Dataset
+    script_args: PretrainingScriptArguments, training_args: PretrainingArguments, splits: Splits
 ) -> dict[str, Any]:
     settings = {name: value for name, value in training_args.to_dict().items() if name not in _REPORTING}
-    first, last = train[0]["id"], train[len(train) - 1]["id"]
-    pairs = {"num_pairs": len(train), "first_pair": first, "last_pair": last}
+    if isinstance(splits.train, StreamedPairs):
+        drawn = training_args.max_steps * training_args.train_batch_size * training_args.gradient_accumulation_steps
+        pairs = {"num_pairs": drawn * training_args.world_size, "first_pair": next(iter(splits.train))["id"]}
+    else:
+        first, last = splits.train[0]["id"], splits.train[len(splits.train) - 1]["id"]
+        pairs = {"num_pairs": len(splits.train), "first_pair": first, "last_pair": last}
     return json.loads(json.dumps(asdict(script_args) | pairs | {"training": settings}, default=str))
 
 
 def _check_previous(output_dir: Path, request: dict[str, Any]) -> dict[str, Any] | None:
     path = output_dir / RECORD_NAME
     if not path.exists():
-        if output_dir.is_dir() and get_last_checkpoint(str(output_dir)):
+        if sort_checkpoints(str(output_dir)):
             raise ValueError(f"{output_dir} has checkpoints of an unknown run; choose another --output-dir.")
         return None
     record = json.loads(path.read_text())

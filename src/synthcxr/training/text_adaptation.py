@@ -22,10 +22,10 @@ def adapt_text_tower(
     """
     Train the text tower and its projection on reports alone, in place.
 
-    The loss is the model's own, between the FINDINGS of a report and some sentences of its IMPRESSION: radiology
-    section matching (Boecking et al., ECCV 2022). An image tower that starts from random weights then meets texts that
-    already lie apart by what they say; from two random towers, the pair learns little but healthy against ill at
-    first.
+    The loss is the model's own for wholes, between the FINDINGS of a report and some sentences of its IMPRESSION:
+    radiology section matching (Boecking et al., ECCV 2022). An image tower that starts from random weights then meets
+    texts that already lie apart by what they say; from two random towers, the pair learns little but healthy against
+    ill at first.
 
     Args:
         model (`PreTrainedModel`): Dual encoder.
@@ -67,6 +67,10 @@ class SectionMatchingModel(nn.Module):
         super().__init__()
         self.model = model
 
+    def frozen_parameters(self, epoch: int) -> list[nn.Parameter]:
+        """None: two texts reach nothing that a model holds back."""
+        return []
+
     def forward(
         self, findings: Mapping[str, torch.Tensor], impression: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
@@ -82,7 +86,7 @@ class SectionMatchingModel(nn.Module):
         embeds = [
             nn.functional.normalize(self.model.get_text_features(**text), dim=-1) for text in (findings, impression)
         ]
-        return {"loss": self.model.compute_loss(*embeds)}
+        return {"loss": self.model.compute_global_loss(*embeds)}
 
 
 class SectionCollator:

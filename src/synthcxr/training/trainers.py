@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..data.collators import DrawnDataset, EpochSampler
+from ..data.mixing import MixedSampler, StreamedPairs
 from .arguments import PretrainingArguments
+from .gradient_cache import average_gradients, cached_backward
 from .optimizers import MuonAdamW, hidden_matrices
 
 
@@ -26,7 +30,9 @@ class PretrainingTrainer(Trainer):
             to evaluate.
         evaluate_model (`Callable[[PreTrainedModel], dict[str, float]]`, *optional*): Measures of the model on held-out
             pairs (retrieval, zero-shot AUROC); they join the loss in every evaluation.
-        kwargs: As for `Trainer`; `train_dataset` is a `DrawnDataset`.
+        mix (`tuple`, *optional*): Sizes of the datasets that the training pairs consist of, and the weight of each;
+            otherwise every pair is drawn once per epoch.
+        kwargs: As for `Trainer`; `train_dataset` is a `DrawnDataset`, or a `StreamedPairs`.
     """
 
     # The loss is a mean over the batch: Trainer divides it by the accumulation steps.
@@ -37,15 +43,20 @@ class PretrainingTrainer(Trainer):
         *args: Any,
         eval_collator: Callable[[Any], dict[str, Any]] | None = None,
         evaluate_model: Callable[[PreTrainedModel], dict[str, float]] | None = None,
+        mix: tuple[Sequence[int], Sequence[float]] | None = None,
         **kwargs: Any,
     ) -> None:
+        if isinstance(kwargs.get("train_dataset"), StreamedPairs):
+            # Every process reads the stream and keeps its own batches; what is not a tensor cannot be sent to it.
+            kwargs["args"].accelerator_config.dispatch_batches = False
         super().__init__(*args, **kwargs)
         self._eval_collator = eval_collator
         self._evaluate_model = evaluate_model
         # Without labels, Trainer reports an evaluation loss only when told that the model gives one.
         self.can_return_loss = True
         self.label_names = []
-        self._epoch_sampler: EpochSampler | None = None
+        self._mix = mix
+        self._epoch_sampler: EpochSampler | MixedSampler | None = None
         self.add_callback(_SetEpoch(self))
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
@@ -53,8 +64,46 @@ class PretrainingTrainer(Trainer):
         if not isinstance(dataset, DrawnDataset):
             raise ValueError(f"train_dataset is a {type(dataset).__name__}; expected a DrawnDataset.")
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        self._epoch_sampler = EpochSampler(len(dataset), seed=seed)
+        if self._mix is None:
+            self._epoch_sampler = EpochSampler(len(dataset), seed=seed)
+        else:
+            self._epoch_sampler = MixedSampler(*self._mix, seed=seed)
         return self._epoch_sampler
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """
+        One batch forward and backward; what the model does not train yet in this epoch keeps no gradient.
+
+        Raises:
+            ValueError: If gradients shall be cached where the weights are cut into pieces.
+        """
+        if self.args.mini_batch_size is None:
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        else:
+            loss = self._cached_step(model, inputs)
+        # Behind the backward pass, where every process has reduced what it waits for, and ahead of the clipping. An
+        # optimizer passes over what has no gradient: no step, no decay.
+        for parameter in self.accelerator.unwrap_model(self.model).frozen_parameters(int(self.state.epoch or 0)):
+            parameter.grad = None
+        return loss
+
+    def _cached_step(self, model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled or self.args.n_gpu > 1:
+            raise ValueError("--mini-batch-size works in one process or with DDP, one device each.")
+        model.train()
+        accumulated = self.current_gradient_accumulation_steps
+        with self.accelerator.no_sync(model), self.compute_loss_context_manager():
+            loss = cached_backward(
+                model,
+                self._prepare_inputs(inputs),
+                mini_batch_size=self.args.mini_batch_size,
+                backward=lambda loss: self.accelerator.backward(loss / accumulated),
+            )
+        if self.accelerator.sync_gradients and self.accelerator.num_processes > 1:
+            average_gradients(model)
+        return loss / accumulated
 
     @staticmethod
     def get_optimizer_cls_and_kwargs(
@@ -85,7 +134,9 @@ class PretrainingTrainer(Trainer):
     def _split_groups(self, optimizer: Optimizer) -> None:
         text_rate, muon_rate = self.args.text_learning_rate, self.args.muon_learning_rate
         if text_rate is not None:
-            text = {parameter for name, parameter in self.model.named_parameters() if name.startswith("text_")}
+            named = self.model.named_parameters()
+            # Of the model within a `LowDataRecipe`, too.
+            text = {parameter for name, parameter in named if name.removeprefix("model.").startswith("text_")}
             for group in list(optimizer.param_groups):
                 _split_group(optimizer, group, text, lr=text_rate)
         if muon_rate is not None:
@@ -131,4 +182,5 @@ class _SetEpoch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Called by `Trainer`; `state.epoch` is fractional when an epoch is resumed in its middle."""
-        self._trainer._epoch_sampler.set_epoch(int(state.epoch or 0))
+        if self._trainer._epoch_sampler is not None:  # a stream has no epochs
+            self._trainer._epoch_sampler.set_epoch(int(state.epoch or 0))
