@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import datasets
 import pytest
 from transformers import TrainerCallback
 
@@ -7,7 +8,7 @@ from synthcxr.data.collators import DrawnDataset
 from synthcxr.training.arguments import PretrainingArguments, PretrainingScriptArguments, parse_arguments
 from synthcxr.training.optimizers import MuonAdamW
 from synthcxr.training.pretrain import build_model, build_trainer
-from synthcxr.training.training_pairs import load_splits
+from synthcxr.training.training_pairs import load_splits, read_texts
 
 
 def make_trainer(pairs_folder, tmp_path, *more):
@@ -27,7 +28,7 @@ def make_trainer(pairs_folder, tmp_path, *more):
         [PretrainingScriptArguments, PretrainingArguments], flags, program="pretrain"
     )
     splits = load_splits(script_args)
-    model, processor = build_model(script_args, texts=splits.train["report"], seed=0)
+    model, processor = build_model(script_args, texts=read_texts(splits.train), seed=0)
     return build_trainer(model, processor, splits, script_args, training_args)
 
 
@@ -131,6 +132,14 @@ def test_prototypes_stay_in_the_first_epoch_and_move_in_the_second(pairs_folder,
     assert not snapshots.projections[0].equal(snapshots.projections[1])
     for before, after in pairwise(snapshots.prototypes[2:]):
         assert not before.equal(after)
+
+
+def test_prototypes_learn_from_a_stream_which_has_no_epochs(pairs_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)  # 5 s at the end of every pass
+    trainer = make_trainer(pairs_folder, tmp_path, "--model-type", "mgca", "--max-steps", "2", "--streaming")
+    first = trainer.model.prototypes.weight.detach().clone()
+    trainer.train()
+    assert not trainer.model.prototypes.weight.equal(first)
 
 
 def test_what_is_held_back_does_not_count_in_the_clipped_norm(pairs_folder, tmp_path):

@@ -47,7 +47,7 @@ class MgcaConfig(PreTrainedConfig):
         num_sinkhorn_iterations (`int`, *optional*, defaults to 3):
             How often the assignment is balanced.
         num_frozen_prototype_epochs (`int`, *optional*, defaults to 1):
-            First epochs in which the prototypes stay where they are.
+            First epochs in which the prototypes stay where they are; a stream of pairs has none.
         global_weight (`float`, *optional*, defaults to 1.0):
             Weight of the alignment of images with texts (ITA): the sum of both directions.
         local_weight (`float`, *optional*, defaults to 1.0):

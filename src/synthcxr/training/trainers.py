@@ -83,6 +83,8 @@ class PretrainingTrainer(Trainer):
             loss = super().training_step(model, inputs, num_items_in_batch)
         else:
             loss = self._cached_step(model, inputs)
+        if self._epoch_sampler is None:
+            return loss  # a stream has no epochs: nothing would ever be let go
         # Behind the backward pass, where every process has reduced what it waits for, and ahead of the clipping. An
         # optimizer passes over what has no gradient: no step, no decay.
         for parameter in self.accelerator.unwrap_model(self.model).frozen_parameters(int(self.state.epoch or 0)):
