@@ -6,7 +6,10 @@ from pathlib import Path
 import torch
 from tiny_models import FAMILIES, make_batch, make_model
 from torch import distributed
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from synthcxr.training.gradient_cache import average_gradients, cached_backward
 
@@ -48,7 +51,7 @@ def step_in_one_process():
 
 
 def steps_in_groups(rank, folder, world_sizes):
-    """What a spawned process does: the same steps in groups of so many processes, plain and with cached gradients."""
+    """What a spawned process does: the same steps in groups of so many; plain, with cached gradients, and cut up."""
     torch.set_num_threads(1)
     for world_size in world_sizes:
         if rank >= world_size:
@@ -70,17 +73,30 @@ def _step(family, rank, world_size):
     with cached.no_sync():
         cached_loss = cached_backward(cached, batch, mini_batch_size=1)
     average_gradients(cached)
+    sharded = copy.deepcopy(model)
+    for layer in sharded.modules():
+        if isinstance(layer, GradientCheckpointingLayer):
+            fully_shard(layer)
+    fully_shard(sharded)
+    sharded_loss = sharded(**batch, return_loss=True).loss
+    sharded_loss.backward()
     plain = DistributedDataParallel(model)
     loss = plain(**batch, return_loss=True).loss
     loss.backward()
-    for value in (loss, cached_loss):  # the log's mean over processes
+    for value in (loss, cached_loss, sharded_loss):  # the log's mean over processes
         distributed.all_reduce(value.detach())
     return {
         "plain": _results(plain.module, loss / world_size),
         "cached": _results(cached.module, cached_loss / world_size),
+        "sharded": _results(sharded, sharded_loss / world_size),
     }
 
 
 def _results(model, loss):
     gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    gradients = {name: _whole(gradient) for name, gradient in gradients.items()}
     return loss.item(), gradients
+
+
+def _whole(gradient):
+    return gradient.full_tensor() if isinstance(gradient, DTensor) else gradient

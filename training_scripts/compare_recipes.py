@@ -15,6 +15,6 @@ from synthcxr.training.recipe_study import RecipeStudyArguments, run_recipe_stud
 if __name__ == "__main__":
     try:
         (arguments,) = parse_arguments([RecipeStudyArguments], program="compare_recipes.py")
+        run_recipe_study(arguments)
     except ValueError as error:
         sys.exit(f"compare_recipes.py: error: {error}")
-    run_recipe_study(arguments)

@@ -13,6 +13,6 @@ from synthcxr.training.pretrain import pretrain
 if __name__ == "__main__":
     try:
         arguments = parse_arguments([PretrainingScriptArguments, PretrainingArguments], program="pretrain.py")
+        pretrain(*arguments)
     except ValueError as error:
         sys.exit(f"pretrain.py: error: {error}")
-    pretrain(*arguments)

@@ -1,7 +1,8 @@
 """
 The bootstrap of AUROC and AUPRC against the loop over resamples with scikit-learn that others run.
 
-Equality is asserted; the ratio of CPU times is reported: add `-o log_cli=true --log-cli-level=INFO`.
+Equality and a loose floor of the ratio of CPU times are asserted; the ratio is reported: add
+`-o log_cli=true --log-cli-level=INFO`.
 """
 
 import logging
@@ -66,3 +67,4 @@ def test_vectorised_bootstrap_equals_the_loop_and_its_speed_is_reported(num_rows
     report = (num_rows, len(FINDINGS), NUM_RESAMPLES, median(ratios), min(ratios), max(ratios))
     logger.info(message, *report)
     record_property("ratio", median(ratios))
+    assert max(ratios) > 50

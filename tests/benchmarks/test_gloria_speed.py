@@ -1,8 +1,9 @@
 """
 A training step of GLoRIA, and its words, against the straightforward way: one token and one caption at a time.
 
-Equality is asserted; the ratio of times is reported: add `-o log_cli=true --log-cli-level=INFO`. CPU time, or, where
-there is a GPU, time on the clock. `-m slow` adds larger batches and the published sizes.
+Equal losses and gradients are asserted, and a loose floor of the ratio of times, which is reported: add
+`-o log_cli=true --log-cli-level=INFO`. CPU time, or, where there is a GPU, time on the clock. `-m slow` adds larger
+batches and the published sizes.
 """
 
 import logging
@@ -39,14 +40,15 @@ def seconds(function):
     return time.perf_counter() - started
 
 
-def compare(plain, fast, record_property, what):
-    """Interleaved; both have run before, to be compared."""
+def compare(plain, fast, record_property, what, *, floor):
+    """Interleaved; both have run before, to be compared. `floor` leaves room for a busy machine."""
     times = [(seconds(plain), seconds(fast)) for _ in range(NUM_PAIRS)]
     ratios = [one / other for one, other in times]
     fastest = min(other for _, other in times)
     message = "%s on %s: %.1f times less time (%.1f to %.1f), %.0f ms"
     logger.info(message, what, DEVICE, median(ratios), min(ratios), max(ratios), 1000 * fastest)
     record_property("ratio", median(ratios))
+    assert max(ratios) > floor
 
 
 def slow_words(states, input_ids, pieces):
@@ -118,22 +120,24 @@ def test_words_of_48_reports(record_property):
     word_index.set_tokenizer(tokenizer)
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(48, 97, 768, generator=generator).to(DEVICE).requires_grad_()
+    weight = torch.randn(97, 768, generator=generator).to(DEVICE)
     mask = inputs["attention_mask"].masked_fill(word_index.closing(inputs["input_ids"]), 0)
 
     def plain():
         texts = slow_words(states, inputs["input_ids"], pieces)
-        torch.nn.utils.rnn.pad_sequence(texts, batch_first=True).sum().backward()
-        return texts
+        words = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True)
+        return texts, torch.autograd.grad((words * weight[: words.shape[1]]).sum(), states)[0]
 
     def fast():
         words, word_mask = sum_word_pieces(states, word_index(inputs["input_ids"], mask))
-        words.sum().backward()
-        return words, word_mask
+        return words, word_mask, torch.autograd.grad((words * weight).sum(), states)[0]
 
-    words, word_mask = fast()
-    for expected, row, num_words in zip(plain(), words, word_mask.sum(dim=1), strict=True):
+    (words, word_mask, gradient), (texts, expected_gradient) = fast(), plain()
+    for expected, row, num_words in zip(texts, words, word_mask.sum(dim=1), strict=True):
         torch.testing.assert_close(row[:num_words], expected)
-    compare(plain, fast, record_property, "words of 48 reports of 97 tokens, 768 dimensions, with gradient")
+    torch.testing.assert_close(gradient, expected_gradient)
+    what = "words of 48 reports of 97 tokens, 768 dimensions, with gradient"
+    compare(plain, fast, record_property, what, floor=2.0)
 
 
 CASES = {
@@ -150,7 +154,11 @@ def test_a_training_step(case, record_property):
     make_config, batch_size, size, num_channels = CASES[case]
     texts, tokenizer = make_texts(batch_size)
     set_seed(0)
-    model = GloriaModel(make_config(vocab_size=len(tokenizer))).eval().to(DEVICE)
+    model = GloriaModel(make_config(vocab_size=len(tokenizer))).train().to(DEVICE)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0  # it would draw differently in the two
+    model.text_model.config.attention_probs_dropout_prob = 0.0
     set_word_pieces(model, tokenizer)
     pieces = {entry: piece for piece, entry in tokenizer.get_vocab().items()}
     batch = tokenizer(
@@ -159,15 +167,22 @@ def test_a_training_step(case, record_property):
     batch = {**batch, "pixel_values": torch.randn(batch_size, num_channels, size, size)}
     batch = {name: value.to(DEVICE) for name, value in batch.items()}
 
+    def step(loss):
+        return loss.detach(), *torch.autograd.grad(loss, [*model.parameters()])
+
     def plain():
-        loss = slow_loss(model, batch, pieces)
-        loss.backward()
-        return loss
+        return step(slow_loss(model, batch, pieces))
 
     def fast():
-        loss = model(**batch, return_loss=True, return_logits=False).loss
-        loss.backward()
-        return loss
+        return step(model(**batch, return_loss=True).loss)
 
-    torch.testing.assert_close(fast(), plain(), rtol=1e-3, atol=1e-3)
-    compare(plain, fast, record_property, f"step of {case}")
+    # Batch normalisation magnifies what single precision rounds off: equal in double, timed in single.
+    model.double()
+    batch["pixel_values"] = batch["pixel_values"].double()
+    expected = plain()
+    largest = max(values.abs().max().item() for values in expected[1:])  # some are 0 but for rounding
+    for one, other in zip(fast(), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9 * largest)
+    model.float()
+    batch["pixel_values"] = batch["pixel_values"].float()
+    compare(plain, fast, record_property, f"step of {case}", floor=1.3)

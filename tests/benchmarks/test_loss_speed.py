@@ -1,7 +1,8 @@
 """
 GLoRIA's local loss and its zero-shot similarity against the loop over captions that is usual for them.
 
-Equality and memory are asserted; the ratio of CPU times is reported: add `-o log_cli=true --log-cli-level=INFO`.
+Equality, memory and a loose floor of the ratio of CPU times are asserted; the ratio is reported: add
+`-o log_cli=true --log-cli-level=INFO`.
 `python tests/benchmarks/test_loss_speed.py` prints the table for all shapes, which takes a quarter of an hour.
 """
 
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 DIM = 768
 TEMPERATURES = {"attention_temperature": 4.0, "score_temperature": 5.0}
 NUM_PAIRS = 3
+FLOOR = 1.2  # far enough below 1.6, the least that is measured, for a busy machine
 
 
 def caption_score(regions, words, *, largest=False):
@@ -106,6 +108,7 @@ def test_local_loss_equals_the_loop_over_captions_and_its_speed_is_reported(ragg
     report = (median(ratios), min(ratios), max(ratios))
     logger.info("local loss of 8 pairs: %.1f times less CPU time than the loop (%.1f to %.1f)", *report)
     record_property("ratio", median(ratios))
+    assert max(ratios) > FLOOR
 
 
 def test_zero_shot_similarity_equals_the_loop_over_captions_and_its_speed_is_reported(record_property):
@@ -123,6 +126,7 @@ def test_zero_shot_similarity_equals_the_loop_over_captions_and_its_speed_is_rep
     report = (median(ratios), min(ratios), max(ratios))
     logger.info("32 images x 20 prompts: %.1f times less CPU time than the loop (%.1f to %.1f)", *report)
     record_property("ratio", median(ratios))
+    assert max(ratios) > FLOOR
 
 
 def test_local_loss_takes_a_fraction_of_the_memory_and_grows_with_the_chunk(record_property):
@@ -136,7 +140,9 @@ def test_local_loss_takes_a_fraction_of_the_memory_and_grows_with_the_chunk(reco
     assert per_text == pytest.approx(5 * 16 * 14 * 14 * 40 * 4, rel=0.25)
     for size, peak in peaks.items():
         assert peak == pytest.approx(peaks[1] + (size - 1) * per_text, rel=0.1)
-    assert plain > 4 * peaks[1]
+    # By default speed comes first, and memory is spent up to a bound.
+    assert plain > 1.5 * chosen
+    assert plain > 3 * peaks[1]
 
 
 def main() -> None:

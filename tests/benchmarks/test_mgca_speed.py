@@ -2,8 +2,9 @@
 A whole training step of MGCA against the straightforward one, which keeps the attention maps of all layers, joins word
 pieces token by token and takes quantiles and alignments study by study.
 
-Both compute the same loss and gradients, which is asserted; the ratio of CPU times is reported: add
-`-o log_cli=true --log-cli-level=INFO`. `python tests/benchmarks/test_mgca_speed.py` measures more sizes.
+Both compute the same loss and gradients, which is asserted, and so is a loose floor of the ratio of CPU times: 1.9 to
+2.2 at 32 pairs, since the towers are most of a step. It is reported: add `-o log_cli=true --log-cli-level=INFO`.
+`python tests/benchmarks/test_mgca_speed.py` measures more sizes.
 """
 
 import logging
@@ -133,7 +134,9 @@ def measure(batch_size, num_pairs=NUM_PAIRS, **kwargs):
 
 
 def test_a_whole_step(record_property):
-    record_property("ratio", median(measure(32)))
+    ratios = measure(32)
+    record_property("ratio", median(ratios))
+    assert max(ratios) > 1.3
 
 
 if __name__ == "__main__":

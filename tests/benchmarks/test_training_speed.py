@@ -1,7 +1,8 @@
 """
 What a training step spends beside the towers, against the straightforward way.
 
-Equality is asserted; the ratio of CPU times is reported: add `-o log_cli=true --log-cli-level=INFO`.
+Equality and a loose floor of the ratio of CPU times are asserted; the ratio is reported: add
+`-o log_cli=true --log-cli-level=INFO`.
 """
 
 import logging
@@ -32,8 +33,8 @@ def plain_iteration(matrix):
     return result
 
 
-def compare(plain, fast, record_property, what):
-    """Interleaved; both once before."""
+def compare(plain, fast, record_property, what, *, floor):
+    """Interleaved; both once before. `floor` leaves room for a busy machine."""
     plain(), fast()
     ratios = []
     for _ in range(NUM_PAIRS):
@@ -44,6 +45,7 @@ def compare(plain, fast, record_property, what):
         ratios.append((between - started) / (time.process_time() - between))
     logger.info("%s: %.1f times less CPU time (%.1f to %.1f)", what, median(ratios), min(ratios), max(ratios))
     record_property("ratio", median(ratios))
+    assert max(ratios) > floor
 
 
 @pytest.mark.parametrize("channels", [64, 128])
@@ -55,7 +57,8 @@ def test_orthogonalising_a_kernel_through_its_gram_matrix(channels, record_prope
     def times(function):
         return lambda: [function(kernel) for _ in range(repeats)]
 
-    compare(times(plain_iteration), times(orthogonalise), record_property, f"kernel {channels}x{channels}x3x3")
+    what = f"kernel {channels}x{channels}x3x3"
+    compare(times(plain_iteration), times(orthogonalise), record_property, what, floor=1.1)
 
 
 def test_tokens_of_texts_that_were_read_before(record_property):
@@ -67,4 +70,4 @@ def test_tokens_of_texts_that_were_read_before(record_property):
         return tokenizer(texts, padding=True, truncation=True, max_length=96, return_tensors="pt")
 
     assert cache(texts)["input_ids"].equal(plain()["input_ids"])
-    compare(plain, lambda: cache(texts), record_property, "tokens of 128 reports")
+    compare(plain, lambda: cache(texts), record_property, "tokens of 128 reports", floor=10)

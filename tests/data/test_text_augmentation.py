@@ -106,3 +106,31 @@ def test_the_wording_follows_from_text_and_seed(sentences):
 def test_a_chance_beyond_one_is_refused():
     with pytest.raises(ValueError, match=r"drop is 1\.5; expected 0 to 1"):
         ReportAugmentation(drop=1.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "together"),
+    [
+        (
+            "Dense opacity in the left lung. No effusion. The remainder of the lungs is clear. Normal heart.",
+            "Dense opacity in the left lung. No effusion. The remainder of the lungs is clear.",
+        ),
+        ("No fracture. There is a right effusion. It has resolved.", "There is a right effusion. It has resolved."),
+    ],
+)
+def test_what_speaks_of_the_rest_or_of_what_was_said_stays_behind_it(text, together):
+    augment = ReportAugmentation(drop=0.4, exchange=0.0)
+    drawn = {augment(text, seed) for seed in range(60)}
+    assert len(drawn) > 3
+    last = report_sentences(together)[-1]
+    assert all((together in other) == (last in other) for other in drawn)
+    assert any(last not in other for other in drawn)
+
+
+def test_plurals_are_those_of_the_language():
+    assert [plural(noun) for noun in ("lung mass", "lung opacity", "chest tube")] == [
+        "lung masses",
+        "lung opacities",
+        "chest tubes",
+    ]
+    assert "lung masses" in SAME_MEANING

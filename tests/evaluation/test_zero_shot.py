@@ -152,8 +152,8 @@ def test_a_model_with_a_score_of_its_own_is_measured_by_it(gloria, dataset, pool
     rows = dataset.select(range(20))
     embeddings = embed_dataset(gloria, rows)
     prompts = zero_shot_prompts("pleural_effusion", "biovil")
-    expected = pool(embeddings.similarity(prompts.positive), axis=1)
-    expected = expected - pool(embeddings.similarity(prompts.negative), axis=1)
+    asked = embed_dataset(gloria, rows)
+    expected = pool(asked.similarity(prompts.positive), axis=1) - pool(asked.similarity(prompts.negative), axis=1)
     calls = []
     original = gloria.model.get_text_states
     monkeypatch.setattr(

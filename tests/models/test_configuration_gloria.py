@@ -37,6 +37,8 @@ def test_saving_and_loading_keeps_every_field(tmp_path):
     [
         ({"attention_temperature": 0.0}, "attention_temperature=0.0 multiplies similarities; expected a number above"),
         ({"global_temperature": -1.0}, "global_temperature=-1.0"),
+        ({"local_weight": -1.0}, "local_weight=-1.0 weighs a loss; expected 0 or more"),
+        ({"global_weight": -1.0}, "global_weight=-1.0"),
         ({"num_text_layers_summed": 0}, "num_text_layers_summed=0; expected 1 or more"),
         ({"local_stage": 2}, "local_stage=2 counts from the end"),
         ({"text_pooling": "sum"}, "text_pooling"),

@@ -1,12 +1,15 @@
 """The class token's attention, computed beside the last layer, is the one that slow attention shows."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from tiny_models import IMAGE_SIZE, VOCAB_SIZE, make_batch, make_text_config, make_vision_config
 from transformers import AutoModel, DistilBertConfig, ElectraConfig, RobertaConfig, set_seed
 
-from synthcxr.models.layers_cls_attention import ClsAttention, has_plain_attention
+from synthcxr.models.layers_cls_attention import ClsAttention, has_plain_attention, watch
 
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -95,11 +98,62 @@ def test_watching_changes_no_gradient_under_autocast_and_checkpointing():
         assert gradient is gradients[1][name] is None or torch.equal(gradient, gradients[1][name]), name
 
 
-def test_nothing_is_left_behind_even_after_an_error():
-    tower = make_tower(TEXT_CONFIGS["bert"])
-    with pytest.raises(RuntimeError, match="stop"), ClsAttention(tower):
+def test_watching_adapters_with_dropout_changes_no_gradient_under_checkpointing():
+    """The layer that is repeated going back is not watched: what watching drew at random would be missing there."""
+    inputs = text_inputs()
+    results = []
+    for watched, checkpointing in ((False, False), (True, False), (True, True)):
+        tower = make_tower(TEXT_CONFIGS["bert"])
+        lora = LoraConfig(r=2, target_modules=["query", "key"], lora_dropout=0.3, init_lora_weights=False)
+        inject_adapter_in_model(lora, tower)
+        if checkpointing:
+            tower.gradient_checkpointing_enable()
+        for name, parameter in tower.named_parameters():
+            parameter.requires_grad_("lora" in name or "layer.0" in name)
+        tower.train()
+        set_seed(1)
+        if watched:
+            with ClsAttention(tower, inputs["attention_mask"]) as attention:
+                states = tower(**inputs).last_hidden_state
+            assert attention.values is not None
+        else:
+            states = tower(**inputs).last_hidden_state
+        drawn = torch.rand(1)
+        states.square().sum().backward()
+        gradients = {name: item.grad for name, item in tower.named_parameters() if item.grad is not None}
+        results.append({"states": states.detach(), "drawn": drawn, **gradients})
+        assert all(module.training for module in tower.modules())
+    assert len(results[0]) > 20
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+def test_an_error_ends_the_watching(family):
+    tower = make_tower(TEXT_CONFIGS[family], "eager")
+    with pytest.raises(RuntimeError, match="stop"), ClsAttention(tower) as attention:
         raise RuntimeError("stop")
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in tower.modules())
+    outputs = tower(**text_inputs())
+    assert attention.values is None
+    assert outputs.attentions is None
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+def test_copies_are_watched_on_their_own(family):
+    inputs = text_inputs()
+    tower = make_tower(TEXT_CONFIGS[family], "eager")
+    watch(tower)
+    others = copy.deepcopy(tower), pickle.loads(pickle.dumps(tower))
+    with ClsAttention(tower, inputs["attention_mask"]) as expected:
+        tower(**inputs)
+    for other in others:
+        with ClsAttention(tower, inputs["attention_mask"]) as of_first:
+            with ClsAttention(other, inputs["attention_mask"]) as of_other:
+                other(**inputs)
+            assert of_first.values is None
+        assert torch.equal(of_other.values, expected.values)
+        hooks = [hook for module in other.modules() for hook in module._forward_hooks.values()]
+        assert sum(hook.__module__ == ClsAttention.__module__ for hook in hooks) == 1
 
 
 def test_maps_that_a_tower_does_not_give_are_asked_for_in_one_line():

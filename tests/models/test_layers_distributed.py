@@ -14,9 +14,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from synthcxr.models.layers_distributed import gather_batch, gather_ragged, is_distributed
+from synthcxr.models.layers_distributed import gather_batch, is_distributed
 from synthcxr.models.loss_contrastive import info_nce_loss, sigmoid_loss
-from synthcxr.models.loss_local_alignment import token_alignment_loss, word_region_loss, word_region_scores
+from synthcxr.models.loss_local_alignment import token_alignment_loss, two_way_cross_entropy, word_region_scores
 from synthcxr.models.loss_prototype import cross_prototype_loss
 
 
@@ -54,22 +54,12 @@ def contrastive(loss, model, regions, words, mask):
     return loss(*pooled(regions, words, mask), temperature=model.log_temperature.exp())
 
 
-def whole_word_region(model, regions, words, mask):
-    """Everything gathered: ragged words of several views, of which the first is used."""
-    words, mask = gather_ragged(words, num_views=NUM_VIEWS), gather_ragged(mask, num_views=NUM_VIEWS)
-    regions = gather_batch(regions)
-    return word_region_loss(
-        regions, words[: len(regions)], mask[: len(regions)], loss_temperature=10.0, **TEMPERATURES
-    )
-
-
 def block_word_region(model, regions, words, mask):
     """Each process scores its own texts against all images."""
     own = len(regions)
     block = word_region_scores(gather_batch(regions), words[:own], mask[:own], **TEMPERATURES)
     scores = 10 * gather_batch(block.T).T
-    targets = torch.arange(len(scores))
-    return nn.functional.cross_entropy(scores, targets) + nn.functional.cross_entropy(scores.T, targets)
+    return two_way_cross_entropy(scores)
 
 
 def token_alignment(model, regions, words, mask):
@@ -87,8 +77,7 @@ def prototypes(model, regions, words, mask):
 OBJECTIVES = {
     "info_nce": partial(contrastive, info_nce_loss),
     "sigmoid": partial(contrastive, sigmoid_loss),
-    "word_region": whole_word_region,
-    "word_region_in_blocks": block_word_region,
+    "word_region": block_word_region,
     "token_alignment": token_alignment,
     "prototypes": prototypes,
 }
@@ -166,7 +155,6 @@ def test_several_processes_are_noticed(results):
 def test_one_process_gathers_what_it_has():
     tensor = torch.randn(6, 3)
     assert gather_batch(tensor, num_views=2) is tensor
-    assert gather_ragged(tensor) is tensor
 
 
 def test_rows_that_are_not_whole_views_are_refused():

@@ -62,3 +62,11 @@ def test_without_normalisation_it_is_a_plain_head():
     head = WordProjectionHead(6, 4, hidden_dim=8)
     assert not any(isinstance(layer, nn.BatchNorm1d) for layer in head)
     torch.testing.assert_close(head(torch.ones(3, 6), torch.ones(3)), nn.Sequential(*head)(torch.ones(3, 6)))
+
+
+def test_a_norm_that_would_count_padding_is_refused(heads):
+    """`convert_sync_batchnorm` takes a norm of words for any other."""
+    _, words = heads
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(words)
+    with pytest.raises(ValueError, match="A SyncBatchNorm counts padding as words; expected a WordBatchNorm"):
+        converted(torch.randn(6, 6), torch.ones(6))

@@ -1,14 +1,13 @@
 """Words from word pieces: against a loop over tokens, and with the vocabularies that there are."""
 
-import logging
-
 import pytest
 import torch
-from tiny_models import make_text_config
+from tiny_models import VOCAB_SIZE, make_batch, make_model, make_text_config, make_vision_config
 from tokenizers import Tokenizer, models
 from torch import nn
-from transformers import BertModel, BertTokenizer, PreTrainedTokenizerFast
+from transformers import BertModel, BertTokenizer, ModernBertConfig, PreTrainedTokenizerFast, ViTModel
 
+from synthcxr.models import GloriaModel, MgcaModel
 from synthcxr.models.layers_words import WordIndex, load_word_pieces, set_word_pieces, sum_word_pieces
 
 
@@ -130,22 +129,92 @@ def test_a_model_without_words_needs_no_tokenizer(tokenizer, word_index):
 
 
 def test_a_text_tower_without_its_tokenizer_is_reported(tokenizer, word_index, tmp_path, caplog):
-    caplog.set_level(logging.WARNING)
-    logger = logging.getLogger("transformers")
-    logger.addHandler(caplog.handler)
-    try:
-        BertModel(make_text_config()).save_pretrained(tmp_path)
-        model = nn.Sequential(WordIndex(len(PIECES)))
-        load_word_pieces(model, tmp_path)
-        assert "has no tokenizer: every word piece counts as a word" in caplog.text
-        assert not model[0].piece_kinds.any()
-        caplog.clear()
-        tokenizer.save_pretrained(tmp_path)
-        load_word_pieces(model, tmp_path)
-    finally:
-        logger.removeHandler(caplog.handler)
+    BertModel(make_text_config()).save_pretrained(tmp_path)
+    model = nn.Sequential(WordIndex(len(PIECES)))
+    load_word_pieces(model, tmp_path)
+    assert "has no tokenizer: every word piece counts as a word" in caplog.text
+    assert not model[0].piece_kinds.any()
+    caplog.clear()
+    tokenizer.save_pretrained(tmp_path)
+    load_word_pieces(model, tmp_path)
     assert "no tokenizer" not in caplog.text
     assert torch.equal(model[0].piece_kinds, word_index.piece_kinds)
+
+
+def test_a_family_that_makes_no_tokenizer_of_nothing_is_reported_too(tmp_path, caplog):
+    ModernBertConfig().save_pretrained(tmp_path)
+    load_word_pieces(nn.Sequential(WordIndex(len(PIECES))), tmp_path)
+    assert "has no tokenizer" in caplog.text
+
+
+def cached_text_tower(cache_dir, tokenizers):
+    """A Hub cache with a text tower `someone/bert`, one revision per tokenizer, or without one."""
+    root = cache_dir / "models--someone--bert"
+    for revision, tokenizer in tokenizers.items():
+        snapshot = root / "snapshots" / (revision[0] * 40)
+        BertModel(make_text_config()).save_pretrained(snapshot)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(snapshot)
+        (root / "refs").mkdir(exist_ok=True)
+        (root / "refs" / revision).write_text(snapshot.name)
+    return {"cache_dir": cache_dir, "local_files_only": True}
+
+
+@pytest.mark.parametrize("model_class", [GloriaModel, MgcaModel])
+def test_the_tokenizer_has_the_revision_of_the_weights(tokenizer, model_class, tmp_path):
+    """The second version of the text tower has a vocabulary whose order differs."""
+    other = BertTokenizer(vocab={piece: index for index, piece in enumerate(reversed(PIECES))})
+    place = cached_text_tower(tmp_path / "hub", {"after": other, "before": tokenizer})
+    ViTModel(make_vision_config("vit")).save_pretrained(tmp_path / "vision")
+    place = {f"text_{name}": value for name, value in place.items()}
+    for revision, expected in (("before", tokenizer), ("after", other)):
+        model = model_class.from_vision_text_pretrained(
+            tmp_path / "vision", "someone/bert", projection_dim=16, text_revision=revision, **place
+        )
+        index = WordIndex(VOCAB_SIZE)
+        index.set_tokenizer(expected)
+        assert torch.equal(model.word_index.piece_kinds, index.piece_kinds), revision
+
+
+def test_the_tokenizer_lies_in_the_folder_of_the_weights(tokenizer, word_index, tmp_path):
+    ViTModel(make_vision_config("vit")).save_pretrained(tmp_path / "vision")
+    BertModel(make_text_config()).save_pretrained(tmp_path / "both" / "text")
+    tokenizer.save_pretrained(tmp_path / "both" / "text")
+    model = GloriaModel.from_vision_text_pretrained(
+        tmp_path / "vision", tmp_path / "both", projection_dim=16, text_subfolder="text"
+    )
+    assert torch.equal(model.word_index.piece_kinds[: len(PIECES)], word_index.piece_kinds)
+
+
+def test_a_hub_that_does_not_answer_is_no_missing_tokenizer(tmp_path):
+    model = nn.Sequential(WordIndex(len(PIECES)))
+    with pytest.raises(OSError, match="couldn't connect"):
+        load_word_pieces(model, "someone/bert", cache_dir=tmp_path, local_files_only=True)
+    place = cached_text_tower(tmp_path, {"main": None})  # the weights are here, the tokenizer is not
+    with pytest.raises(OSError, match="The tokenizer of someone/bert could not be fetched"):
+        load_word_pieces(model, "someone/bert", **place)
+
+
+def test_a_model_that_does_not_know_its_words_says_so_once(tokenizer, caplog):
+    model = make_model("gloria").eval()
+    for _ in range(2):
+        model(**make_batch())
+    assert caplog.text.count("does not know its words") == 1
+    caplog.clear()
+    index = WordIndex(len(PIECES))
+    index.set_tokenizer(tokenizer)
+    index.closing(torch.tensor([[2, 3]]))
+    WordIndex(4).to("meta").closing(torch.zeros(1, 2, dtype=torch.long, device="meta"))
+    assert "words" not in caplog.text
+
+
+def test_the_table_may_lie_on_another_device_than_the_text(word_index):
+    """As where a model is spread over several; here the other device is the one of shapes without numbers."""
+    ids = torch.zeros(2, 5, dtype=torch.long, device="meta")
+    index = word_index(ids, torch.ones_like(ids))
+    assert index.device == word_index.closing(ids).device == ids.device
+    words, mask = sum_word_pieces(torch.zeros(2, 5, 3, device="meta"), torch.zeros(2, 5, dtype=torch.long))
+    assert words.device == mask.device == ids.device
 
 
 def test_the_words_compile_in_one_piece(word_index):

@@ -115,6 +115,20 @@ def test_the_weights_choose_between_the_losses(words_batch):
     torch.testing.assert_close(loss(local_weight=0.0, global_weight=0.5), loss(local_weight=0.0) / 2)
 
 
+def test_without_the_local_loss_its_projection_is_frozen(words_batch, tmp_path):
+    make_gloria(local_weight=0.0).save_pretrained(tmp_path)
+    for model in (make_gloria(local_weight=0.0), GloriaModel.from_pretrained(tmp_path)):
+        model.train()(**words_batch, return_loss=True).loss.backward()
+        assert all((item.grad is None) is not item.requires_grad for item in model.parameters())
+        assert not model.local_projection.weight.requires_grad
+    assert make_gloria().local_projection.weight.requires_grad
+
+
+def test_a_stage_that_the_tower_lacks_is_named():
+    with pytest.raises(ValueError, match="local_stage=-9, but the vision tower has the stages -2 to -1"):
+        make_model("gloria", local_stage=-9)
+
+
 def test_regions_come_from_an_earlier_stage_and_wholes_from_the_last(batch):
     fine, coarse = make_model("gloria").eval(), make_model("gloria", local_stage=-1).eval()
     assert fine(**batch).region_embeds.shape == (3, 64, 12)

@@ -70,7 +70,7 @@ def steps(tmp_path_factory):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("num_processes", [2, 4])
-@pytest.mark.parametrize("way", ["plain", "cached"])
+@pytest.mark.parametrize("way", ["plain", "cached", "sharded"])
 def test_processes_together_have_the_gradients_of_one(steps, family, num_processes, way):
     loss, gradients = steps[1][family]
     their_loss, their_gradients = steps[num_processes][family][way]

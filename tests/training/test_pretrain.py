@@ -15,6 +15,7 @@ from synthcxr.data.pairs import load_pairs
 from synthcxr.data.schema import PAIR_FEATURES
 from synthcxr.training.arguments import PretrainingArguments, PretrainingScriptArguments, parse_arguments
 from synthcxr.training.pretrain import MODEL_TYPES, RECORD_NAME, last_whole_checkpoint, pretrain
+from synthcxr.training.training_pairs import load_splits
 
 
 FAST = (
@@ -103,17 +104,41 @@ def test_a_real_dataset_with_other_pairs_is_refused(pairs_folder, tmp_path):
         pretrain(*given)
 
 
+def test_a_stream_of_other_pairs_is_not_taken_for_real(pairs_folder, real_folder, tmp_path):
+    flags = ["--real-dataset", str(real_folder), str(pairs_folder), "--streaming", "--max-steps", "3", *FAST]
+    flags += ["--output-dir", str(tmp_path)]
+    given = parse_arguments([PretrainingScriptArguments, PretrainingArguments], flags, program="pretrain")
+    with pytest.raises(ValueError, match="is not real; name its dataset with --dataset"):
+        pretrain(*given)
+
+
+def test_a_stream_stores_nothing(pairs_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    script_args, _ = arguments(pairs_folder, tmp_path, "--streaming", "--max-steps", "3", "--max-eval-samples", "5")
+    splits = load_splits(script_args)
+    assert len(splits.validation) == 5
+    assert splits.validation.features == PAIR_FEATURES
+    assert next(iter(splits.train))["image"]["bytes"]
+    assert not list(tmp_path.rglob("*.arrow"))
+
+
 def test_a_stream_without_a_number_of_steps_is_refused(pairs_folder, tmp_path):
     with pytest.raises(ValueError, match="--streaming has no epochs; give --max-steps"):
         pretrain(*arguments(pairs_folder, tmp_path, "--streaming"))
 
 
 def test_half_a_checkpoint_is_passed_over(tmp_path):
-    for step, state in ((2, "{}"), (10, "{}"), (12, '{"epoch": 1.'), (14, None)):
-        (tmp_path / f"checkpoint-{step}").mkdir()
+    for step, state in ((2, "{}"), (10, "{}"), (12, '{"epoch": 1.'), (14, None), (16, "{}")):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
         if state is not None:
-            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+            (folder / "trainer_state.json").write_text(state)
+        for name in ("rng_state.pth", "rng_state_0.pth"):
+            torch.save({"cpu": torch.get_rng_state()}, folder / name)
+    whole = (tmp_path / "checkpoint-16" / "rng_state.pth").read_bytes()
+    (tmp_path / "checkpoint-16" / "rng_state.pth").write_bytes(whole[:-20])  # the last process was not done
     assert last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert last_whole_checkpoint(tmp_path, num_processes=2) is None
     assert last_whole_checkpoint(tmp_path / "checkpoint-14") is None
 
 
@@ -182,8 +207,6 @@ def test_a_streamed_run_goes_on_where_its_checkpoint_stopped(pairs_folder, tmp_p
 
 
 def test_shuffled_pairs_keep_the_texts_and_lose_the_pairing(pairs_folder, tmp_path):
-    from synthcxr.training.training_pairs import load_splits
-
     paired, *_ = load_splits(arguments(pairs_folder, tmp_path)[0])
     shuffled, *_ = load_splits(arguments(pairs_folder, tmp_path, "--shuffle-pairs")[0])
     assert paired["id"] == shuffled["id"]

@@ -47,8 +47,8 @@ class PairCollator:
             normalisation.
         text_augmentation (`Callable[[str, int], str]`, *optional*): From a text and the seed of its stream to another
             wording, such as `ReportAugmentation`; the drawn sentences stay as they are.
-        report_keys (`bool`, *optional*, defaults to `False`): Add `report_key` of shape `(batch_size,)`, see
-            [`report_key`].
+        report_keys (`bool`, *optional*, defaults to `False`): Add `report_key` of shape `(batch_size,)`: the
+            [`report_key`] of the text column, before any selection or augmentation.
         seed (`int`, *optional*, defaults to 0): Names the streams.
         max_length (`int`, *optional*): Longest text in tokens; the tokenizer's own limit when absent.
         cache_images (`bool`, *optional*, defaults to `False`): Keep the processed images in memory, so that later
@@ -120,7 +120,7 @@ class PairCollator:
             "return_loss": True,
         }
         if self.report_keys:
-            batch["report_key"] = torch.tensor([report_key(row["report"] or row[self.text_column]) for row in rows])
+            batch["report_key"] = torch.tensor([report_key(self._whole_text(row)) for row in rows])
         if self.num_sentences:
             drawn = [self._drawn_sentences(row, seed) for row, seed in zip(rows, seeds[0], strict=True)]
             tokens = self.tokens([sentence for sentences in drawn for sentence in sentences])
@@ -134,11 +134,15 @@ class PairCollator:
         order = np.random.default_rng((seed, 1)).permutation(len(sentences))
         return [sentences[order[index % len(order)]] for index in range(self.num_sentences)]
 
-    def _text(self, row: Mapping[str, Any], seed: int) -> str:
+    def _whole_text(self, row: Mapping[str, Any]) -> str:
         text = row[self.text_column] or ""
         text = text if text.strip() else row["report"] or ""
         if not text.strip():
             raise ValueError(f"Row {row['id']!r} has an empty report; a pair needs words.")
+        return text
+
+    def _text(self, row: Mapping[str, Any], seed: int) -> str:
+        text = self._whole_text(row)
         if self.sentences == "one":
             sentences = report_sentences(text)
             # The low bits choose the sentence, all bits start the augmentation's stream: no visible relation.

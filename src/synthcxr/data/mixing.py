@@ -12,6 +12,10 @@ from torch.utils.data import IterableDataset as TorchIterableDataset
 from torch.utils.data import Sampler
 
 from .collators import TRAINING_COLUMNS, row_seed
+from .schema import ORIGINS
+
+
+_REAL = ORIGINS.index("real")
 
 
 class MixedSampler(Sampler[int]):
@@ -84,12 +88,14 @@ class StreamedPairs(TorchIterableDataset):
     Args:
         datasets (`Sequence[IterableDataset]`): Streams of pairs.
         weights (`Sequence[float]`, *optional*): Share of each, in any unit; equal ones by default.
+        must_be_real (`Sequence[bool]`, *optional*): Of which datasets every row must be real.
         text_column (`str`, *optional*, defaults to `"report"`): Rows without words in it are passed over.
         seed (`int`, *optional*, defaults to 0): Names the orders.
         buffer_size (`int`, *optional*, defaults to 1024): Rows among which the next is drawn, per dataset.
 
     Raises:
-        ValueError: If weights and datasets do not fit each other, or, when read, a dataset gives no row.
+        ValueError: If weights and datasets do not fit each other, or, when read, a dataset gives no row, or one
+            that should be real and is not.
     """
 
     def __init__(
@@ -97,14 +103,16 @@ class StreamedPairs(TorchIterableDataset):
         datasets: Sequence[IterableDataset],
         weights: Sequence[float] | None = None,
         *,
+        must_be_real: Sequence[bool] = (),
         text_column: str = "report",
         seed: int = 0,
         buffer_size: int = 1024,
     ) -> None:
         self.shares = check_shares([1] * len(datasets), [1.0] * len(datasets) if weights is None else weights)
         self.seed = seed
+        self.must_be_real = tuple(must_be_real) or (False,) * len(datasets)
         self.datasets = [
-            dataset.select_columns(list(TRAINING_COLUMNS))  # first: what is left is not decoded
+            dataset.select_columns([*TRAINING_COLUMNS, "origin"])  # first: what is left is not decoded
             .cast_column("image", Image(mode="L", decode=False))
             .filter(lambda text: bool(text.strip()), input_columns=text_column)
             .shuffle(seed=seed, buffer_size=buffer_size)
@@ -126,6 +134,8 @@ class StreamedPairs(TorchIterableDataset):
             self.datasets[index].set_epoch(draw)
             row = None
             for row in self.datasets[index]:
+                if self.must_be_real[index] and row["origin"] != _REAL:
+                    raise ValueError(f"Pair {row['id']!r} is not real; name its dataset with --dataset.")
                 yield row | {"draw": draw}
             if row is None:
                 raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +62,9 @@ class ReportAugmentation:
     Sentences in another order, some of them left out, and findings called by another name.
 
     What is said stays true: a sentence is kept or dropped as a whole, so no side, number, severity or "no" parts from
-    its finding, and only words that mean the same are exchanged. What is left out is no longer denied, nor claimed.
+    its finding; one that speaks of the rest ("The remainder of the lungs is clear.") or of what was said ("It has
+    resolved.") stays behind what it follows; and only words that mean the same are exchanged. What is left out is no
+    longer denied, nor claimed.
     Sections lose their headers, and what does not describe the image (indication, comparison) is left out.
 
     Args:
@@ -102,7 +105,7 @@ class ReportAugmentation:
             seed (`int`): Names the stream: the same text and seed give the same wording.
         """
         rng = np.random.default_rng((seed, 2))
-        sentences = report_sentences(text)
+        sentences = _inseparable(report_sentences(text))
         order = rng.permutation(len(sentences)) if self.shuffle else np.arange(len(sentences))
         kept = order[rng.random(len(order)) >= self.drop]
         if len(kept) == 0:
@@ -114,9 +117,24 @@ class ReportAugmentation:
         return " ".join(_WORDS.sub(replace, sentences[index]) for index in kept)
 
 
+def _inseparable(sentences: Sequence[str]) -> list[str]:
+    """Sentences, each with those behind it that mean nothing, or something else, without it."""
+    groups: list[str] = []
+    for sentence in sentences:
+        if groups and _SPEAKS_OF_THE_REST.search(sentence):
+            groups = [" ".join([*groups, sentence])]  # of all that was named before
+        elif groups and _REFERS_BACK.match(sentence):
+            groups[-1] += f" {sentence}"
+        else:
+            groups.append(sentence)
+    return groups
+
+
 def plural(noun: str) -> str:
     """The plural of a noun of radiology whose last word is the one that changes."""
-    return noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    if noun.endswith("y"):
+        return noun[:-1] + "ies"
+    return noun + ("es" if noun.endswith("s") else "s")
 
 
 def _replace(match: re.Match[str], rng: np.random.Generator) -> str:
@@ -140,6 +158,8 @@ def _same_meaning() -> dict[str, tuple[str, ...]]:
     return {words: row for row in rows for words in row}
 
 
+_SPEAKS_OF_THE_REST = re.compile(r"\b(?:otherwise|remainder|remaining|rest of|other|else|elsewhere)\b", re.IGNORECASE)
+_REFERS_BACK = re.compile(r"(?:it|its|this|that|these|those|they|which|also|again)\b", re.IGNORECASE)
 # Words in lower case -> all that mean the same, themselves included.
 SAME_MEANING = _same_meaning()
 # Whole words only, the longest first: "median sternotomy wires" is not "sternotomy wires" with something ahead.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,6 +14,7 @@ import torch
 from datasets import Dataset
 from PIL.Image import Image
 from safetensors import SafetensorError
+from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from transformers import AutoModel, AutoProcessor, PreTrainedModel, ProcessorMixin
 
@@ -42,6 +44,7 @@ class Embeddings:
         encoder (`Encoder`, *optional*): Asked for texts that are not in `text_embeds`.
         image_states (`Mapping[str, torch.Tensor]`, *optional*): What `encoder`, a [`PairScoringEncoder`], compares
             with texts instead of `image_embeds`.
+        text_states (`dict[str, Mapping[str, torch.Tensor]]`, *optional*): The same of texts that were asked for.
     """
 
     image_embeds: np.ndarray
@@ -49,6 +52,7 @@ class Embeddings:
     grey_levels: np.ndarray | None = None
     encoder: Encoder | None = None
     image_states: Mapping[str, torch.Tensor] | None = None
+    text_states: dict[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
 
     @property
     def score_name(self) -> str:
@@ -56,10 +60,14 @@ class Embeddings:
         return "cosine" if self.image_states is None else self.encoder.score_name
 
     def similarity(self, texts: Sequence[str]) -> np.ndarray:
-        """Of every row with every text: `(num_rows, num_texts)`; higher is nearer."""
+        """Of every row with every text: `(num_rows, num_texts)`; higher is nearer. Texts are encoded once and kept."""
         if self.image_states is None:
             return self.image_embeds @ self.texts(texts).T
-        return self.encoder.score(self.image_states, texts)
+        place = {text: index for index, text in enumerate(dict.fromkeys(texts))}
+        missing = [text for text in place if text not in self.text_states]
+        self.text_states.update(zip(missing, self.encoder.encode_texts(missing), strict=True))
+        scores = self.encoder.score(self.image_states, [self.text_states[text] for text in place])
+        return scores[:, [place[text] for text in texts]]
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors of the texts, normalised: `(num_texts, dim)`. Unknown ones are embedded once and kept."""
@@ -139,7 +147,8 @@ class PairScoringEncoder(DualEncoder):
 
     Args:
         model (`PreTrainedModel`): Has `get_image_states` and `get_text_states`, which give tensors by name with one
-            row per image or text, `score_pairs`, which takes both, and `score_name`.
+            row per image or text (zeros where a text has fewer words than others), `score_pairs`, which takes both,
+            and `score_name`.
         kwargs: As for [`DualEncoder`].
     """
 
@@ -150,36 +159,40 @@ class PairScoringEncoder(DualEncoder):
 
     def encode_images(self, images: Sequence[Image]) -> dict[str, torch.Tensor]:
         """
-        Images as `score` takes them, in half precision: per image 2 bytes for every region and dimension, which is
-        16 KiB for the tiny GLoRIA at 64 pixels and 541 KiB for the published one at 299.
+        Images as `score` takes them, in half precision if it holds them: per image 2 bytes for every region and
+        dimension, which is 16 KiB for the tiny GLoRIA at 64 pixels and 541 KiB for the published one at 299.
         """
         with _evaluating(self.model):
             pixel_values = (self._pixel_values(images[rows]) for rows in _slices(len(images), self.batch_size))
-            batches = [self._kept(self.model.get_image_states(pixel_values=pixels)) for pixels in pixel_values]
-        return _joined([{name: value.cpu() for name, value in batch.items()} for batch in batches])
+            return _joined([_kept(self.model.get_image_states(pixel_values=pixels)) for pixels in pixel_values])
 
-    def score(self, image_states: Mapping[str, torch.Tensor], texts: Sequence[str]) -> np.ndarray:
-        """Every image with every text, `(num_images, num_texts)`, float32; each distinct text is encoded once."""
+    def encode_texts(self, texts: Sequence[str]) -> list[dict[str, torch.Tensor]]:
+        """Each text as `score` takes it, in half precision if it holds it; each distinct text is encoded once."""
+        # Texts of like length share a batch, which saves padding.
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
-        scores = np.empty((len(image_states["image_embeds"]), len(distinct)), dtype=np.float32)
-        columns = list(_slices(len(distinct), self.batch_size))
+        encoded = {}
         with _evaluating(self.model):
-            encoded = [self._kept(self.model.get_text_states(**self._tokens(distinct[some]))) for some in columns]
+            for some in _slices(len(distinct), self.batch_size):
+                states = _kept(self.model.get_text_states(**self._tokens(distinct[some])))
+                for row, text in enumerate(distinct[some]):
+                    encoded[text] = {name: value[row] for name, value in states.items()}
+        return [encoded[text] for text in texts]
+
+    def score(
+        self, image_states: Mapping[str, torch.Tensor], text_states: Sequence[Mapping[str, torch.Tensor]]
+    ) -> np.ndarray:
+        """Every image with every text, `(num_images, num_texts)`, float32."""
+        scores = np.empty((len(image_states["image_embeds"]), len(text_states)), dtype=np.float32)
+        by_length = sorted(range(len(text_states)), key=lambda index: _num_elements(text_states[index]))
+        columns = [by_length[some] for some in _slices(len(by_length), self.batch_size)]
+        blocks = [_padded([text_states[index] for index in some]) for some in columns]
+        with _evaluating(self.model):
             for rows in _slices(len(scores), self.batch_size):
                 images = self._computed({name: value[rows] for name, value in image_states.items()})
-                for some, states in zip(columns, encoded, strict=True):
-                    block = self.model.score_pairs(**images, **self._computed(states))
+                for some, texts in zip(columns, blocks, strict=True):
+                    block = self.model.score_pairs(**images, **self._computed(texts))
                     scores[rows, some] = block.float().cpu().numpy()
-        place = {text: index for index, text in enumerate(distinct)}
-        return scores[:, [place[text] for text in texts]]
-
-    def _kept(self, states: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """In half precision, which 1000 images of a large model need."""
-        kept = {name: value.half() if value.is_floating_point() else value for name, value in states.items()}
-        for name, value in kept.items():
-            if not value.isfinite().all():
-                raise ValueError(f"{name} of {type(self.model).__name__} holds numbers beyond half precision.")
-        return kept
+        return scores
 
     def _computed(self, states: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """On the model's device, in its precision."""
@@ -313,6 +326,30 @@ def _evaluating(model: PreTrainedModel) -> Iterator[None]:
 
 def _encoder_of(model: PreTrainedModel) -> type[DualEncoder]:
     return PairScoringEncoder if callable(getattr(model, "score_pairs", None)) else DualEncoder
+
+
+def _kept(states: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """On the CPU, and numbers in half precision, which 1000 images of a large model need, unless one is beyond it."""
+    halves = {name: value.half() for name, value in states.items() if value.is_floating_point()}
+    # All are asked at once: an answer is worth waiting for the device only once a batch.
+    fits = torch.stack([half.isfinite().all() for half in halves.values()]).tolist()
+    kept = {
+        name: half if fit else states[name].float() for (name, half), fit in zip(halves.items(), fits, strict=True)
+    }
+    return {name: kept.get(name, value).cpu() for name, value in states.items()}
+
+
+def _num_elements(states: Mapping[str, torch.Tensor]) -> int:
+    return sum(value.numel() for value in states.values())
+
+
+def _padded(texts: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """One row per text, filled up with zeros to the longest."""
+    dtypes = {name: reduce(torch.promote_types, (text[name].dtype for text in texts)) for name in texts[0]}
+    return {
+        name: pad_sequence([text[name].to(dtype) for text in texts], batch_first=True)
+        for name, dtype in dtypes.items()
+    }
 
 
 def _joined(batches: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

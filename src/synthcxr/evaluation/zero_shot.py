@@ -3,8 +3,9 @@ Zero-shot classification: how much nearer an image lies to the words for a findi
 
 The score is the cosine with the positive prompts minus the cosine with the negative ones. The two-way softmax of
 CheXzero (Tiu et al., 2022) grows with it, so both rank images alike whatever the temperature. A model with a
-similarity of its own, such as GLoRIA, is scored with that. (Its authors then normalise the scores of a finding over
-the images, which ranks them alike.)
+similarity of its own, such as GLoRIA, is scored with that, by the same rule for all models. It is not the rule of
+GLoRIA's authors: theirs has no negative prompts, takes the largest score of the positive ones, and normalises the
+scores of a finding over the images.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def zero_shot_classification(
             `ontology.prompts.PROMPT_SETS`; each is reported, since models depend on the wording.
         pooling (`str`, *optional*, defaults to `"mean"`): Several prompts of a finding by the `"mean"` of their
             normalised embeddings, or the `"max"` of their cosines; of a model's own scores the `"mean"` or `"max"`.
+            Positive and negative prompts are pooled apart.
         stratify_by (`str`, *optional*): Column within whose values alone positives meet negatives.
         match_brightness (`bool`, *optional*, defaults to `False`): Within quartiles of the mean grey level too.
         negatives (`str`, *optional*, defaults to `"all"`): Which rows stand against the positives, see

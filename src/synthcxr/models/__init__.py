@@ -24,6 +24,7 @@ _EXPORTS = {
     "CxrProcessor": "processing_cxr",
     "GloriaConfig": "configuration_gloria",
     "GloriaModel": "modeling_gloria",
+    "GloriaOutput": "modeling_outputs",
     "ImageReportOutput": "modeling_outputs",
     "MgcaConfig": "configuration_mgca",
     "MgcaModel": "modeling_mgca",

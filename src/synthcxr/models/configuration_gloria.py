@@ -14,8 +14,11 @@ class GloriaConfig(PreTrainedConfig):
     r"""
     Two towers and two losses: images against reports as wholes, and the regions of an image against words.
 
-    The defaults are those of the authors' code, which the paper's numbers come from. All four temperatures multiply,
-    as they do there: where other models of this package divide a cosine by 0.1, this one multiplies it by 10.
+    Temperatures, weights and layers default to those of the authors' code, and so does the attention: a softmax over
+    the words, then one over the regions. No variant carries the paper's name, because this package has been compared
+    with the code alone. The authors also enlarge images of 224 pixels to 299 before the ResNet; here an image has the
+    size that its processor gives it. All four temperatures multiply, as they do there: where other models of this
+    package divide a cosine by 0.1, this one multiplies it by 10.
 
     Args:
         vision_config (`PreTrainedConfig` or `dict`, *optional*):
@@ -27,8 +30,8 @@ class GloriaConfig(PreTrainedConfig):
             when the text tower is as wide, as published; a linear map takes them there otherwise.
         local_stage (`int`, *optional*, defaults to -2):
             Stage of a hierarchical vision tower that the regions come from, counted from its end: the last but one of
-            a ResNet has a grid of 14 x 14 at 224 pixels and of 19 x 19 at 299, to which the authors enlarge an image.
-            Transformers of one grid give their last patches.
+            a ResNet has a grid of 14 x 14 at 224 pixels and of 19 x 19 at 299. Transformers of one grid give their
+            last patches.
         num_text_layers_summed (`int`, *optional*, defaults to 4):
             So many last hidden states of the text tower are summed. The embeddings below the first layer count as
             one, and all are summed in a shallower tower.
@@ -72,6 +75,12 @@ class GloriaConfig(PreTrainedConfig):
         for name in ("attention_temperature", "score_temperature", "loss_temperature", "global_temperature"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)} multiplies similarities; expected a number above 0.")
+
+    def validate_weights(self) -> None:
+        """No part of the loss is maximised; 0 leaves the local one out."""
+        for name in ("global_weight", "local_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} weighs a loss; expected 0 or more.")
 
     def validate_layers(self) -> None:
         """At least one state of the text tower, and a stage that exists."""

@@ -14,8 +14,10 @@ class MgcaConfig(PreTrainedConfig):
     r"""
     Two towers with a global and a local projection each, aligned as wholes, as patches and words, and by prototypes.
 
-    The defaults are those that the authors' code trains with. [`MgcaConfig.base`] also knows the weights that its
-    class signature names, and that its command line overrides.
+    Temperatures, weights, prototypes and projections default to what the authors' code trains with. Other defaults do
+    not: a ResNet-50 and a BERT of twelve layers, where [`MgcaConfig.base`] has their ViT and six layers, and padding
+    that is left out. [`MgcaConfig.base`] also knows the weights that their class signature names, and that their
+    command line overrides.
 
     Args:
         vision_config (`PreTrainedConfig` or `dict`, *optional*):
@@ -58,9 +60,10 @@ class MgcaConfig(PreTrainedConfig):
             The weight of a word or patch is at least this quantile of those of its report or image.
         high_quantile (`float`, *optional*, defaults to 0.9):
             The weight of a word or patch is at most this quantile.
-        word_padding (`str`, *optional*, defaults to `"masked"`):
-            `"masked"` leaves padding out of the alignment of words; `"reference"` keeps it among the negatives, as the
-            authors' code does: the loss then depends on the length that a batch was padded to.
+        padding_as_negatives (`bool`, *optional*, defaults to `False`):
+            Keep padding among the negatives in the alignment of words, as the authors' code does: the loss then
+            depends on the length that a batch was padded to. It is not their loss even so: [`MgcaModel`] says what it
+            does otherwise.
     """
 
     model_type = "mgca"
@@ -88,13 +91,25 @@ class MgcaConfig(PreTrainedConfig):
     prototype_weight: float = 1.0
     low_quantile: float = 0.1
     high_quantile: float = 0.9
-    word_padding: Literal["masked", "reference"] = "masked"
+    padding_as_negatives: bool = False
 
     def validate_divisors(self) -> None:
         """What divides is above 0."""
         for name in ("temperature", "local_temperature", "prototype_temperature", "sinkhorn_epsilon"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)} divides the cosines; expected a number above 0.")
+
+    def validate_weights(self) -> None:
+        """No part of the loss is maximised; 0 leaves a part out."""
+        for name in ("global_weight", "local_weight", "prototype_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} weighs a loss; expected 0 or more.")
+
+    def validate_counts(self) -> None:
+        """Without prototypes nothing is assigned, and without a step nothing balanced."""
+        for name, least in (("num_prototypes", 1), ("num_sinkhorn_iterations", 1), ("num_frozen_prototype_epochs", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)}; expected {least} or more.")
 
     def validate_quantiles(self) -> None:
         """Quantiles are shares, and the low one comes first."""

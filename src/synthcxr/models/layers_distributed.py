@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.nn import functional as F
 
 
 def is_distributed() -> bool:
@@ -55,30 +54,6 @@ def gather_batch(tensor: torch.Tensor, *, num_views: int = 1) -> torch.Tensor:
         return gathered
     by_process = gathered.unflatten(0, (dist.get_world_size(), num_views, len(tensor) // num_views))
     return by_process.transpose(0, 1).flatten(0, 2)
-
-
-def gather_ragged(tensor: torch.Tensor, *, num_views: int = 1) -> torch.Tensor:
-    """
-    As [`gather_batch`], for tensors whose second dimension differs between processes, such as words.
-
-    The lengths are compared first, which costs a small collective and waits for the device.
-
-    Args:
-        tensor (`torch.Tensor` of shape `(num_views * batch_size, length, ...)`):
-            Rows of this process, view by view.
-        num_views (`int`, *optional*, defaults to 1):
-            Views of every study, at least 1.
-
-    Returns:
-        `torch.Tensor` of shape `(num_views * num_processes * batch_size, longest, ...)`: All rows, filled up with
-        zeros to the longest of all processes.
-    """
-    if is_distributed():
-        longest = torch.tensor(tensor.shape[1], device=tensor.device)
-        dist.all_reduce(longest, op=dist.ReduceOp.MAX)
-        missing = int(longest) - tensor.shape[1]
-        tensor = F.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, missing))
-    return gather_batch(tensor, num_views=num_views)
 
 
 def gather_pairs(image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import initialization as init
 
 
@@ -52,7 +53,15 @@ class WordProjectionHead(ProjectionHead):
                 0 at padding.
         """
         for layer in self:
-            words = layer(words, mask) if isinstance(layer, WordBatchNorm) else layer(words)
+            if isinstance(layer, WordBatchNorm):
+                words = layer(words, mask)
+            elif isinstance(layer, _BatchNorm):
+                raise ValueError(
+                    f"A {type(layer).__name__} counts padding as words; expected a WordBatchNorm. "
+                    "`convert_sync_batchnorm` suits the other parts of a model, such as its towers."
+                )
+            else:
+                words = layer(words)
         return words
 
 
@@ -114,10 +123,11 @@ class LogitScale(nn.Module):
         super().__init__()
         self.scale_init_value = scale_init_value
         self.bias_init_value = bias_init_value
-        self.log_scale = nn.Parameter(torch.tensor(scale_init_value))
+        # One entry and no scalar, which FSDP cannot cut.
+        self.log_scale = nn.Parameter(torch.tensor([scale_init_value]))
         self.register_parameter("bias", None)
         if bias_init_value is not None:
-            self.bias = nn.Parameter(torch.tensor(bias_init_value))
+            self.bias = nn.Parameter(torch.tensor([bias_init_value]))
 
     def reset(self) -> None:
         """Put the initial values back, unless a checkpoint has filled them."""
@@ -127,7 +137,7 @@ class LogitScale(nn.Module):
 
     def temperature(self) -> torch.Tensor:
         """The divisor of the cosines, a scalar of at least 1 / 100."""
-        return self.log_scale.clamp(max=math.log(self.max_scale)).neg().exp()
+        return self.log_scale.clamp(max=math.log(self.max_scale)).neg().exp().squeeze()
 
     def forward(self, cosines: torch.Tensor) -> torch.Tensor:
         """

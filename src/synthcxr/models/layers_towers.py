@@ -71,7 +71,12 @@ def hidden_width(config: PreTrainedConfig, *, stage: int = -1) -> int:
         stage (`int`, *optional*, defaults to -1):
             Stage of a hierarchical tower, counted from its end; others have one width.
     """
-    return config.hidden_sizes[stage] if hasattr(config, "hidden_sizes") else config.hidden_size
+    if not hasattr(config, "hidden_sizes"):
+        return config.hidden_size
+    if not -len(config.hidden_sizes) <= stage < 0:
+        stages = f"-{len(config.hidden_sizes)} to -1"
+        raise ValueError(f"local_stage={stage}, but the vision tower has the stages {stages}, counted from its end.")
+    return config.hidden_sizes[stage]
 
 
 def freeze_mask_tokens(vision_model: PreTrainedModel) -> None:

@@ -4,7 +4,14 @@ Scores of words against image regions, in little memory, with a backward pass by
 Let \\( s \\) be the dot products of one word with the regions of an image, \\( a \\) their attention weights and
 \\( G \\) the Gram matrix of the regions. The average \\( c \\) of the regions is never built: its dot product with the
 word is \\( a^T s \\) and its squared length \\( a^T G a \\). The cosine of both forgives a factor in \\( a \\), so the
-attention need not be normalised. Going back, a score is one number per image and text: its slopes are known, but for
+attention need not be normalised.
+
+Regions that differ about a mean of zero, as after a normalisation, cancel in an average of nearly even weights: the
+squared length, far below its terms, would be lost in their rounding errors. So the average is written as
+\\( c = \sum_j (a_j - \bar a) v_j + S m \\), with \\( S = \sum_j a_j = R \bar a \\) and the mean \\( m \\) of the `R`
+regions, which stands behind them as one more row of attention 0. Of the weights only what differs is left then.
+
+Going back, a score is one number per image and text: its slopes are known, but for
 the gradient of that number, as soon as it is, and are kept while there is room or else computed again.
 """
 
@@ -43,12 +50,12 @@ class _Chunk(NamedTuple):
 
 
 class _Comparison(NamedTuple):
-    """A chunk beside all images; the first five are `(num_images, num_regions, num_texts, num_words)`."""
+    """A chunk beside all images; the first five are `(num_images, num_regions + 1, num_texts, num_words)`."""
 
     dots: torch.Tensor
     shares: torch.Tensor  # softmax of the dots over the words
-    attention: torch.Tensor  # of the words to the regions, up to a factor per word
-    products: torch.Tensor  # of the Gram matrix with the attention
+    attention: torch.Tensor  # of the words to the regions, up to a factor per word; 0 for their mean
+    products: torch.Tensor  # of the regions with a word's average of them
     scratch: torch.Tensor
     cosines: torch.Tensor  # (num_images, num_texts, num_words), as those below
     weights: torch.Tensor  # slope of the score on the cosine
@@ -59,10 +66,10 @@ class _Comparison(NamedTuple):
 class _Slopes(NamedTuple):
     """Of the scores of a chunk, with what they belong to."""
 
-    dots: torch.Tensor  # (num_images, num_regions, num_texts, num_words): on the dot products
+    dots: torch.Tensor  # (num_images, num_regions + 1, num_texts, num_words): on the dot products
     averages: torch.Tensor  # (num_images, num_texts, num_words): on the squared lengths of the averages, twice
     words: torch.Tensor  # (num_images, num_texts, num_words): on the squared lengths of the words, twice
-    attention: torch.Tensor  # (num_images, num_regions, num_texts, num_words): not a slope; `averages` go through it
+    attention: torch.Tensor  # of the shape of `dots`: not a slope; `averages` go through it
 
 
 class WordRegionScores(torch.autograd.Function):
@@ -98,6 +105,7 @@ class WordRegionScores(torch.autograd.Function):
             `torch.Tensor` of shape `(image_batch_size, text_batch_size)`: Scores.
         """
         differentiable = any(ctx.needs_input_grad)
+        regions = torch.cat([regions, regions.mean(dim=1, keepdim=True)], dim=1)
         room = _KEPT_BYTES[_place(regions)] if rule.chunk_size is None else 0
         chunks = _chunks(regions, words, lengths, rule)
         buffers = _buffers(regions, chunks)
@@ -137,7 +145,8 @@ class WordRegionScores(torch.autograd.Function):
                 _descend(slope, grad, regions, words, chunk, (region_grad, word_grad, gram_grad), buffers[0])
             if gram_grad is not None:
                 region_grad.baddbmm_(gram_grad, regions)
-        return region_grad, word_grad, None, None, None
+        # The mean's own row is zero: what goes through it goes through the attention.
+        return region_grad[:, :-1], word_grad, None, None, None
 
 
 def _compare(
@@ -159,17 +168,25 @@ def _compare(
         # A text without words keeps finite numbers; its score is set below.
         torch.add(dots, _minus_infinity(~mask & ~empty.unsqueeze(1), dots.dtype), out=scratch)
     torch.softmax(scratch if chunk.padded else dots, dim=-1, out=shares)
-    torch.mul(shares, rule.attention_temperature, out=scratch)
     if rule.attention_temperature <= _MAX_UNNORMALISED:
-        torch.exp(scratch, out=attention)
+        torch.mul(shares, rule.attention_temperature, out=attention).exp_()
     else:
-        torch.softmax(scratch, dim=1, out=attention)
-    _times_gram(regions, gram, attention.flatten(2), products.flatten(2))
+        torch.softmax(torch.mul(shares, rule.attention_temperature, out=scratch), dim=1, out=attention)
+    attention[:, -1] = 0
+    total = attention.sum(dim=1)
+    centred = torch.sub(attention, total.unsqueeze(1) / (len(regions[0]) - 1), out=scratch)
+    centred[:, -1] = total
 
-    along = torch.mul(attention, dots, out=scratch).sum(dim=1)
-    squared = torch.mul(attention, products, out=scratch).sum(dim=1)
-    inverse_averages, inverse_words = _inverse_root(squared), _inverse_root(words.square().sum(dim=-1))
-    cosines = along * inverse_averages * inverse_words
+    along = torch.mul(centred, dots, out=products).sum(dim=1)
+    _times_gram(regions, gram, centred.flatten(2), products.flatten(2))
+    squared = torch.mul(centred, products, out=scratch).sum(dim=1)
+    # An average shorter than the rounding errors of its terms has no direction.
+    longest = regions.square().sum(dim=-1).amax(dim=1)  # (num_images,)
+    errors = (torch.finfo(total.dtype).eps * total).square() * longest.view(-1, 1, 1)
+    inverse_averages = _inverse_root(squared, errors)
+    inverse_words = _inverse_root(words.square().sum(dim=-1))
+    unbounded = along * inverse_averages * inverse_words
+    cosines = unbounded.clamp(-1, 1)
     exponents = (rule.score_temperature * cosines).masked_fill(~mask, float("-inf"))
     if rule.reduction == "max":
         scores, best = exponents.max(dim=-1)
@@ -177,7 +194,7 @@ def _compare(
     else:
         scores = exponents.logsumexp(dim=-1)
         weights = (exponents - scores.unsqueeze(-1)).exp() * rule.score_temperature
-    weights = weights.masked_fill(~mask, 0.0)
+    weights = weights.masked_fill(~mask | (unbounded != cosines), 0.0)
     lengths = inverse_averages, inverse_words
     comparison = _Comparison(dots, shares, attention, products, scratch, cosines, weights, *lengths)
     return scores.masked_fill(empty, 0.0), comparison
@@ -192,7 +209,8 @@ def _slopes(comparison: _Comparison, rule: ScoreRule) -> _Slopes:
     # gradient, because the cosine does not see it.
     torch.mul(dots, (rule.attention_temperature * along).unsqueeze(1), out=scratch)
     scratch.addcmul_(products, (rule.attention_temperature * averages).unsqueeze(1)).mul_(attention)
-    slope = torch._softmax_backward_data(scratch, shares, -1, shares.dtype, grad_input=products)
+    total = torch.mul(scratch, shares, out=products).sum(dim=-1, keepdim=True)
+    slope = torch.mul(scratch.sub_(total), shares, out=products)
     slope.addcmul_(attention, along.unsqueeze(1))
     return _Slopes(slope, averages, -weights * cosines * inverse_words.square(), attention)
 
@@ -243,9 +261,9 @@ def _times_gram(
         torch.bmm(gram, attention, out=products)
 
 
-def _inverse_root(squared: torch.Tensor) -> torch.Tensor:
-    """0 for a vector of length 0: it resembles nothing and moves nowhere."""
-    return torch.where(squared > torch.finfo(squared.dtype).tiny, squared.rsqrt(), 0.0)
+def _inverse_root(squared: torch.Tensor, errors: torch.Tensor | float = 0.0) -> torch.Tensor:
+    """0 for a vector that is no longer than its errors: it resembles nothing and moves nowhere."""
+    return torch.where((squared > torch.finfo(squared.dtype).tiny) & (squared > errors), squared.rsqrt(), 0.0)
 
 
 def _minus_infinity(where: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

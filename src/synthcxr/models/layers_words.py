@@ -1,6 +1,11 @@
 """From word pieces to words: which piece belongs to which word, and the sum over the pieces of each."""
 
+from pathlib import Path
+from typing import Any, Self
+
 import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers import initialization as init
@@ -11,6 +16,8 @@ logger = logging.get_logger(__name__)
 
 # What a piece can be.
 _STARTS, _CONTINUES, _CLOSES = 0, 1, 2
+# Arguments of `from_pretrained` that say where on the Hub, and which version: the same for weights and tokenizer.
+_PLACE = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
 
 class WordIndex(nn.Module):
@@ -19,7 +26,7 @@ class WordIndex(nn.Module):
 
     A table in a buffer that is saved with the weights: a text reaches the model as `input_ids` alone (from the stock
     pipelines too), and no model should have to ask its tokenizer. [`set_word_pieces`] fills it; until then every piece
-    is a word of its own.
+    is a word of its own, `[SEP]` included, which the first text is a reason to warn of.
 
     Args:
         vocab_size (`int`):
@@ -29,6 +36,8 @@ class WordIndex(nn.Module):
     def __init__(self, vocab_size: int) -> None:
         super().__init__()
         self.register_buffer("piece_kinds", torch.zeros(vocab_size, dtype=torch.uint8))
+        # Looked at once: to look is to wait for the device.
+        self._checked = False
 
     def reset(self) -> None:
         """Forget the vocabulary, unless a checkpoint has filled the table."""
@@ -67,6 +76,7 @@ class WordIndex(nn.Module):
         if closing is not None:
             kinds[closing] = _CLOSES
         self.piece_kinds.copy_(kinds)
+        self._checked = True
 
     def closing(self, input_ids: torch.Tensor) -> torch.Tensor:
         """
@@ -79,7 +89,7 @@ class WordIndex(nn.Module):
         Returns:
             `torch.Tensor` of shape `(batch_size, sequence_length)`: `True` at `[SEP]`.
         """
-        return self.piece_kinds[input_ids] == _CLOSES
+        return self._kinds(input_ids) == _CLOSES
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """
@@ -96,9 +106,20 @@ class WordIndex(nn.Module):
             the mask is 0.
         """
         valid = attention_mask != 0
-        starts = self.piece_kinds[input_ids] != _CONTINUES
+        starts = self._kinds(input_ids) != _CONTINUES
         starts[:, :2] = True
         return ((starts & valid).cumsum(dim=1) - 1).masked_fill(~valid, -1)
+
+    def _kinds(self, input_ids: torch.Tensor) -> torch.Tensor:
+        if not (self._checked or torch.compiler.is_compiling() or self.piece_kinds.is_meta):
+            self._checked = True
+            if not self.piece_kinds.any():
+                logger.warning(
+                    "This model does not know its words: every word piece counts as one, and so does [SEP]. Call "
+                    "`set_word_pieces(model, tokenizer)`."
+                )
+        # A model that is spread over devices may have the table elsewhere.
+        return self.piece_kinds.to(input_ids.device)[input_ids]
 
 
 def sum_word_pieces(states: torch.Tensor, word_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -131,6 +152,7 @@ def sum_word_pieces(states: torch.Tensor, word_index: torch.Tensor) -> tuple[tor
     ```
     """
     batch_size, length, dim = states.shape
+    word_index = word_index.to(states.device)
     # One more place per text takes what belongs to no word.
     place = torch.where(word_index < 0, length, word_index)
     place = place + (length + 1) * torch.arange(batch_size, device=states.device).unsqueeze(1)
@@ -155,7 +177,7 @@ def set_word_pieces(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Non
             module.set_tokenizer(tokenizer)
 
 
-def load_word_pieces(model: nn.Module, text_name_or_path: str) -> None:
+def load_word_pieces(model: nn.Module, text_name_or_path: str, **kwargs: Any) -> None:
     """
     The same, with the tokenizer that lies beside a pre-trained text tower; its absence is logged.
 
@@ -164,20 +186,77 @@ def load_word_pieces(model: nn.Module, text_name_or_path: str) -> None:
             Any model.
         text_name_or_path (`str`):
             Hub id or folder of the text tower.
+        kwargs (`dict`):
+            As for `AutoTokenizer.from_pretrained`; `revision` and the like must be those of the weights.
+
+    Raises:
+        OSError: When the Hub cannot be asked whether there is a tokenizer.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(text_name_or_path)
-    except (OSError, ValueError):
+        tokenizer = AutoTokenizer.from_pretrained(text_name_or_path, **kwargs)
+    except ValueError:
         tokenizer = None
-    # For a folder without a tokenizer, `transformers` makes one of nothing but special tokens.
-    if tokenizer is None or len(tokenizer) <= len(tokenizer.all_special_ids):
-        logger.warning(
-            "%s has no tokenizer: every word piece counts as a word until `set_word_pieces(model, tokenizer)` is "
-            "called.",
-            text_name_or_path,
-        )
-    else:
+    # Where there is no tokenizer, or it could not be fetched, most families make one of nothing but special tokens.
+    if tokenizer is not None and len(tokenizer) > len(tokenizer.all_special_ids):
         set_word_pieces(model, tokenizer)
+        return
+    if not Path(text_name_or_path).is_dir():
+        _check_hub(str(text_name_or_path), **kwargs)
+    logger.warning(
+        "%s has no tokenizer: every word piece counts as a word until `set_word_pieces(model, tokenizer)` is called.",
+        text_name_or_path,
+    )
+
+
+class WordReader:
+    """What a dual encoder that reads words puts before its base class."""
+
+    word_index: WordIndex
+
+    @classmethod
+    def from_vision_text_pretrained(cls, vision_name_or_path: str, text_name_or_path: str, **kwargs: Any) -> Self:
+        """
+        Put two pretrained encoders together, and learn from the tokenizer beside the text encoder what a word is.
+
+        Args:
+            vision_name_or_path (`str`):
+                Hub id or folder of any image encoder of `AutoModel`.
+            text_name_or_path (`str`):
+                Hub id or folder of an encoder of the BERT family.
+            kwargs (`dict`):
+                Fields of the configuration; with the prefix `vision_` or `text_`, arguments of that tower. The
+                tokenizer is looked for where the text tower is: `text_revision` and the like hold for both.
+        """
+        model = super().from_vision_text_pretrained(vision_name_or_path, text_name_or_path, **kwargs)
+        place = {name: kwargs[f"text_{name}"] for name in _PLACE if f"text_{name}" in kwargs}
+        load_word_pieces(model, text_name_or_path, **place)
+        return model
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """
+        Exchange the word embeddings.
+
+        Args:
+            value (`nn.Module`):
+                The new ones.
+        """
+        super().set_input_embeddings(value)
+        self.word_index.resize(value.num_embeddings)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, WordIndex):
+            module.reset()
+
+
+def _check_hub(repo_id: str, **kwargs: Any) -> None:
+    """Tell a text tower without a tokenizer from a Hub that does not answer."""
+    try:
+        hf_hub_download(repo_id, "tokenizer.json", **kwargs)
+    except RemoteEntryNotFoundError:
+        return
+    except LocalEntryNotFoundError as error:
+        raise OSError(f"The tokenizer of {repo_id} could not be fetched: {error}") from error
 
 
 def _continuations(vocabulary: dict[str, int]) -> list[int]:

@@ -54,11 +54,7 @@ def word_region_loss(
 
     ```
     """
-    if len(region_embeds) != len(word_embeds):
-        raise ValueError(
-            f"The loss pairs row i with row i; got {len(region_embeds)} images, {len(word_embeds)} texts."
-        )
-    logits = loss_temperature * word_region_scores(
+    scores = word_region_scores(
         region_embeds,
         word_embeds,
         word_mask,
@@ -66,6 +62,33 @@ def word_region_loss(
         score_temperature=score_temperature,
         chunk_size=chunk_size,
     )
+    return two_way_cross_entropy(loss_temperature * scores)
+
+
+def two_way_cross_entropy(logits: torch.Tensor) -> torch.Tensor:
+    """
+    Every row must find itself among the columns, and every column itself among the rows.
+
+    Args:
+        logits (`torch.Tensor` of shape `(batch_size, batch_size)`):
+            Images down, texts across; image `i` and text `i` belong together.
+
+    Returns:
+        `torch.Tensor` of shape `()`: Image-to-text plus text-to-image loss, each a mean over the batch.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from synthcxr.models.loss_local_alignment import two_way_cross_entropy
+
+    >>> round(two_way_cross_entropy(torch.zeros(4, 4)).item(), 4)  # 2 log 4
+    2.7726
+
+    ```
+    """
+    if logits.ndim != 2 or logits.shape[0] != logits.shape[1]:
+        raise ValueError(f"The loss pairs row i with row i; got {logits.shape[0]} images, {logits.shape[-1]} texts.")
     targets = torch.arange(len(logits), device=logits.device)
     return F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)
 
@@ -84,7 +107,8 @@ def word_region_scores(
     How well the words of every text are found among the regions of every image (GLoRIA's local similarity).
 
     The dot products of a text's words with an image's regions pass a softmax over the words, then, multiplied by
-    `attention_temperature`, a softmax over the regions. Each word is compared with its average of the regions.
+    `attention_temperature`, a softmax over the regions. Each word is compared with its average of the regions. This is
+    what the authors' code computes; it has not been compared with the formulas of their paper.
 
     Only dot products are stored: with `G` the Gram matrix of an image's regions, an average `a` of them has the length
     \\( \sqrt{a^T G a} \\). Nothing waits for the device; on the CPU, texts of similar
@@ -152,7 +176,7 @@ def token_alignment_loss(
     temperature: float,
     patch_weights: torch.Tensor | None = None,
     token_mask: torch.Tensor | None = None,
-    padding: Literal["masked", "reference"] = "masked",
+    padding_as_negatives: bool = False,
 ) -> torch.Tensor:
     """
     Align words with the patches that they attend to, within each report (MGCA, cross-attention token alignment).
@@ -174,9 +198,10 @@ def token_alignment_loss(
         token_mask (`torch.Tensor` of shape `(batch_size, num_tokens)`, *optional*):
             0 at padding. When absent, the tokens of weight 0 are padding: enough for clipped weights, whose smallest
             is positive; hand it in where a real token may have weight 0 and still shall be a negative.
-        padding (`str`, *optional*, defaults to `"masked"`):
-            `"masked"` leaves padding out. `"reference"` keeps padded positions among the negatives of the words, as
-            the authors' code does; the loss then depends on the length that a batch was padded to.
+        padding_as_negatives (`bool`, *optional*, defaults to `False`):
+            Keep padded positions, whatever they hold, among the negatives of the words, as the authors' code does; the
+            loss then depends on the length that a batch was padded to. The weights stay the caller's, and patches
+            never ask padding.
 
     Returns:
         `torch.Tensor` of shape `()`: Loss of the words plus loss of the patches, each a mean of both directions,
@@ -195,13 +220,11 @@ def token_alignment_loss(
     ```
     """
     _check_tokens(patch_embeds, token_embeds, token_weights)
-    if padding not in ("masked", "reference"):
-        raise ValueError(f"Unknown padding {padding!r}; expected 'masked' or 'reference'.")
     absent = token_weights == 0 if token_mask is None else token_mask == 0
     with torch.autocast(patch_embeds.device.type, enabled=False):
         patches = F.normalize(_at_least_single(patch_embeds), dim=-1)
         tokens = _at_least_single(token_embeds)
-        if padding == "masked":
+        if not padding_as_negatives:
             tokens = tokens.masked_fill(absent.unsqueeze(-1), 0.0)
         tokens = F.normalize(tokens, dim=-1)
         dots = tokens @ patches.mT / temperature  # (batch_size, num_tokens, num_patches)
@@ -210,7 +233,7 @@ def token_alignment_loss(
         of_patches = F.normalize(dots.mT.softmax(dim=-1) @ tokens, dim=-1)
 
         among_tokens = tokens @ of_tokens.mT / temperature
-        if padding == "masked":
+        if not padding_as_negatives:
             outside = absent.unsqueeze(1) | absent.unsqueeze(2)
             among_tokens = among_tokens.masked_fill(outside, torch.finfo(dots.dtype).min)
         among_patches = patches @ of_patches.mT / temperature

@@ -1,6 +1,6 @@
 """GLoRIA: images with reports, and regions with words (Huang et al., ICCV 2021)."""
 
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,16 +9,16 @@ from transformers import initialization as init
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_gloria import GloriaConfig
-from .layers_distributed import gather_batch, gather_pairs, is_distributed
+from .layers_distributed import gather_batch, gather_pairs
 from .layers_dual_encoder import DualEncoderPreTrainedModel
 from .layers_towers import hidden_width, image_states, pool_text
-from .layers_words import WordIndex, load_word_pieces, sum_word_pieces
+from .layers_words import WordIndex, WordReader, sum_word_pieces
 from .loss_contrastive import check_pairs, cosine_similarity, info_nce_loss
-from .loss_local_alignment import word_region_loss, word_region_scores
+from .loss_local_alignment import two_way_cross_entropy, word_region_scores
 from .modeling_outputs import GloriaOutput
 
 
-class GloriaModel(DualEncoderPreTrainedModel):
+class GloriaModel(WordReader, DualEncoderPreTrainedModel):
     """
     Image and text encoders that are compared as wholes and, region by region and word by word, in parts.
 
@@ -64,23 +64,6 @@ class GloriaModel(DualEncoderPreTrainedModel):
         self.word_index = WordIndex(config.text_config.vocab_size)
         self.post_init()
         self._freeze()
-
-    @classmethod
-    def from_vision_text_pretrained(cls, vision_name_or_path: str, text_name_or_path: str, **kwargs: Any) -> Self:
-        """
-        Put two pretrained encoders together, and learn from the tokenizer beside the text encoder what a word is.
-
-        Args:
-            vision_name_or_path (`str`):
-                Hub id or folder of any image encoder of `AutoModel`.
-            text_name_or_path (`str`):
-                Hub id or folder of an encoder of the BERT family.
-            kwargs (`dict`):
-                Fields of the configuration; with the prefix `vision_` or `text_`, arguments of that tower.
-        """
-        model = super().from_vision_text_pretrained(vision_name_or_path, text_name_or_path, **kwargs)
-        load_word_pieces(model, text_name_or_path)
-        return model
 
     def get_image_states(self, pixel_values: torch.Tensor, **kwargs: Any) -> dict[str, torch.Tensor]:
         """
@@ -275,35 +258,28 @@ class GloriaModel(DualEncoderPreTrainedModel):
     def _local_loss(
         self, region_embeds: torch.Tensor, word_embeds: torch.Tensor, word_mask: torch.Tensor
     ) -> torch.Tensor:
-        options = {
-            "attention_temperature": self.config.attention_temperature,
-            "score_temperature": self.config.score_temperature,
-        }
-        if not (self.training and is_distributed()):
-            return word_region_loss(
-                region_embeds, word_embeds, word_mask, loss_temperature=self.config.loss_temperature, **options
-            )
-        # Every process scores its own texts against the images of all: so many columns of the whole matrix.
-        columns = word_region_scores(gather_batch(region_embeds), word_embeds, word_mask, **options)
-        logits = self.config.loss_temperature * gather_batch(columns.T.contiguous())  # texts down, images across
-        targets = torch.arange(len(logits), device=logits.device)
-        return F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)
+        if self.training:
+            # Every process scores its own texts against the images of all: so many columns of the whole matrix.
+            region_embeds = gather_batch(region_embeds)
+        columns = word_region_scores(
+            region_embeds,
+            word_embeds,
+            word_mask,
+            attention_temperature=self.config.attention_temperature,
+            score_temperature=self.config.score_temperature,
+        )
+        if self.training:
+            columns = gather_batch(columns.T.contiguous()).T
+        return two_way_cross_entropy(self.config.loss_temperature * columns)
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """
-        Exchange the word embeddings.
-
-        Args:
-            value (`nn.Module`):
-                The new ones.
-        """
-        super().set_input_embeddings(value)
-        self.word_index.resize(value.num_embeddings)
+    def _freeze(self) -> None:
+        super()._freeze()
+        if self.config.local_weight == 0:
+            # It has no gradient then, which distributed training refuses.
+            self.local_projection.requires_grad_(requires_grad=False)
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, WordIndex):
-            module.reset()
         if isinstance(module, GloriaModel):
             init.normal_(module.local_projection.weight, std=module.local_projection.in_channels**-0.5)
 

@@ -1,27 +1,31 @@
 """MGCA: images and reports aligned as wholes, as patches and words, and by prototypes (Wang et al., 2210.06044)."""
 
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import initialization as init
+from transformers.utils import logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_mgca import MgcaConfig
-from .layers_cls_attention import ClsAttention, has_plain_attention
-from .layers_distributed import gather_batch
+from .layers_cls_attention import ClsAttention, has_plain_attention, watch
+from .layers_distributed import gather_pairs
 from .layers_dual_encoder import DualEncoderPreTrainedModel
 from .layers_heads import ProjectionHead, WordProjectionHead
 from .layers_towers import hidden_width, image_states, pool_text, similarity_maps
-from .layers_words import WordIndex, load_word_pieces, sum_word_pieces
+from .layers_words import WordIndex, WordReader, sum_word_pieces
 from .loss_contrastive import check_pairs, cosine_similarity, info_nce_loss
 from .loss_local_alignment import attention_weights, token_alignment_loss
 from .loss_prototype import cross_prototype_loss
 from .modeling_outputs import MgcaOutput
 
 
-class MgcaModel(DualEncoderPreTrainedModel):
+logger = logging.get_logger(__name__)
+
+
+class MgcaModel(WordReader, DualEncoderPreTrainedModel):
     """
     Image and text encoders with projections of the whole and of its parts, and prototypes that both share.
 
@@ -29,6 +33,9 @@ class MgcaModel(DualEncoderPreTrainedModel):
     report (CTA), and of the prototypes that an image and its report are assigned to (CPA). Where the authors' code
     does something by accident, this is what it meant: the weight of a word is the attention paid to that word (there,
     to the next), taken before dropout; batch normalisation sees words and no padding.
+
+    Patches weigh as the class token of a ViT, DeiT or DINOv2 attends to them. Those of other image encoders weigh
+    alike, as the authors have it for a ResNet; one with a class token that is not read is logged.
 
     Args:
         config ([`MgcaConfig`]):
@@ -68,27 +75,18 @@ class MgcaModel(DualEncoderPreTrainedModel):
         self.word_projection = WordProjectionHead(hidden_width(config.text_config), config.projection_dim, **shape)
         self.prototypes = Prototypes(config.projection_dim, config.num_prototypes)
         self.word_index = WordIndex(config.text_config.vocab_size)
+        if not has_plain_attention(self.vision_model) and _has_class_token(self.vision_model):
+            logger.warning(
+                "Patches of %s weigh alike: the attention of its class token is not read.",
+                type(self.vision_model).__name__,
+            )
         if not has_plain_attention(self.text_model):
             self.text_model.set_attn_implementation("eager")
+        watch(self.text_model)
+        if has_plain_attention(self.vision_model):
+            watch(self.vision_model)
         self.post_init()
         self._freeze()
-
-    @classmethod
-    def from_vision_text_pretrained(cls, vision_name_or_path: str, text_name_or_path: str, **kwargs: Any) -> Self:
-        """
-        Put two pretrained encoders together, and learn from the tokenizer beside the text encoder what a word is.
-
-        Args:
-            vision_name_or_path (`str`):
-                Hub id or folder of any image encoder of `AutoModel`.
-            text_name_or_path (`str`):
-                Hub id or folder of an encoder of the BERT family.
-            kwargs (`dict`):
-                Fields of the configuration; with the prefix `vision_` or `text_`, arguments of that tower.
-        """
-        model = super().from_vision_text_pretrained(vision_name_or_path, text_name_or_path, **kwargs)
-        load_word_pieces(model, text_name_or_path)
-        return model
 
     def compute_loss(
         self,
@@ -127,28 +125,28 @@ class MgcaModel(DualEncoderPreTrainedModel):
             `torch.Tensor` of shape `()`: The loss.
         """
         config = self.config
-        local_loss = token_alignment_loss(
-            patch_embeds,
-            word_embeds,
-            word_weights,
-            temperature=config.local_temperature,
-            patch_weights=patch_weights,
-            token_mask=word_mask,
-            padding=config.word_padding,
-        )
-        image_embeds, text_embeds = self._gathered(image_embeds, text_embeds)
-        prototype_loss = cross_prototype_loss(
-            self.prototypes(image_embeds),
-            self.prototypes(text_embeds[: len(image_embeds)]),
-            temperature=config.prototype_temperature,
-            epsilon=config.sinkhorn_epsilon,
-            num_iterations=config.num_sinkhorn_iterations,
-        )
-        return (
-            config.global_weight * self._global_loss(image_embeds, text_embeds)
-            + config.local_weight * local_loss
-            + config.prototype_weight * prototype_loss
-        )
+        if self.training:
+            image_embeds, text_embeds = gather_pairs(image_embeds, text_embeds)
+        loss = config.global_weight * self._global_loss(image_embeds, text_embeds)
+        if config.local_weight > 0:
+            loss = loss + config.local_weight * token_alignment_loss(
+                patch_embeds,
+                word_embeds,
+                word_weights,
+                temperature=config.local_temperature,
+                patch_weights=patch_weights,
+                token_mask=word_mask,
+                padding_as_negatives=config.padding_as_negatives,
+            )
+        if config.prototype_weight > 0:
+            loss = loss + config.prototype_weight * cross_prototype_loss(
+                self.prototypes(image_embeds),
+                self.prototypes(text_embeds[: len(image_embeds)]),
+                temperature=config.prototype_temperature,
+                epsilon=config.sinkhorn_epsilon,
+                num_iterations=config.num_sinkhorn_iterations,
+            )
+        return loss
 
     def compute_global_loss(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
         """
@@ -163,14 +161,9 @@ class MgcaModel(DualEncoderPreTrainedModel):
         Returns:
             `torch.Tensor` of shape `()`: The loss.
         """
-        return self._global_loss(*self._gathered(image_embeds, text_embeds))
-
-    def _gathered(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Those of all processes, while several train."""
-        if not self.training:
-            return image_embeds, text_embeds
-        num_views = len(text_embeds) // len(image_embeds)
-        return gather_batch(image_embeds), gather_batch(text_embeds, num_views=num_views)
+        if self.training:
+            image_embeds, text_embeds = gather_pairs(image_embeds, text_embeds)
+        return self._global_loss(image_embeds, text_embeds)
 
     def _global_loss(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
         return info_nce_loss(
@@ -220,17 +213,6 @@ class MgcaModel(DualEncoderPreTrainedModel):
         words = F.normalize(word_embeds.to(word_weights.dtype), dim=-1)
         text_embeds = torch.einsum("bw,bwd->bd", word_weights, words)
         return similarity_maps(patches, text_embeds, self.patch_projection)
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """
-        Exchange the word embeddings.
-
-        Args:
-            value (`nn.Module`):
-                The new ones.
-        """
-        super().set_input_embeddings(value)
-        self.word_index.resize(value.num_embeddings)
 
     @can_return_tuple
     def forward(
@@ -331,7 +313,11 @@ class MgcaModel(DualEncoderPreTrainedModel):
         word_index = self.word_index(input_ids, is_word)[:, 1:]
         parts = torch.cat([states[:, 1:], attention.values[:, 1:].unsqueeze(-1)], dim=-1)
         parts, mask = sum_word_pieces(parts, word_index)
-        if input_ids.device.type == "cpu" and self.config.word_padding == "masked":
+        if (
+            input_ids.device.type == "cpu"
+            and not torch.compiler.is_compiling()
+            and not self.config.padding_as_negatives
+        ):
             # Here nothing waits for a number, and places that no text fills are left out.
             longest = max(int(word_index.max()) + 1, 1)
             parts, mask = parts[:, :longest], mask[:, :longest]
@@ -342,15 +328,27 @@ class MgcaModel(DualEncoderPreTrainedModel):
     def _weights(self, importance: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return attention_weights(importance, mask, low=self.config.low_quantile, high=self.config.high_quantile)
 
+    def _freeze(self) -> None:
+        super()._freeze()
+        # What a weight of 0 leaves out has no gradient, which distributed training refuses.
+        if self.config.local_weight == 0:
+            self.patch_projection.requires_grad_(requires_grad=False)
+            self.word_projection.requires_grad_(requires_grad=False)
+        if self.config.prototype_weight == 0:
+            self.prototypes.requires_grad_(requires_grad=False)
+
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, WordIndex):
-            module.reset()
         if isinstance(module, MgcaModel):
             for part in (module.patch_projection, module.word_projection, module.prototypes):
                 for linear in part.modules():
                     if isinstance(linear, nn.Linear):  # as the base class does for the other projections
                         init.normal_(linear.weight, std=linear.in_features**-0.5)
+
+
+def _has_class_token(vision_model: nn.Module) -> bool:
+    names = (name.rpartition(".")[-1] for name, _ in vision_model.named_parameters())
+    return not {"cls_token", "class_embedding"}.isdisjoint(names)
 
 
 class Prototypes(nn.Linear):

@@ -119,7 +119,9 @@ def run_adaptation(
     output_dir.mkdir(parents=True, exist_ok=True)
     write_json(output_dir / RECORD_NAME, record)
 
-    checkpoint = training_args.resume_from_checkpoint or last_whole_checkpoint(output_dir)
+    checkpoint = training_args.resume_from_checkpoint or last_whole_checkpoint(
+        output_dir, num_processes=training_args.world_size
+    )
     started = time.perf_counter()
     metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
     if trainer.eval_dataset is not None:
@@ -142,7 +144,7 @@ def _request(script_args: AdaptationScriptArguments, training_args: PretrainingA
     names = ("learning_rate", "weight_decay", "warmup_steps", "lr_scheduler_type", "max_grad_norm", "num_train_epochs")
     names += ("max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "muon_learning_rate")
     names += ("bf16", "fp16", "seed", "data_seed", "optim")
-    settings = {name: getattr(training_args, name) for name in names}
+    settings = {name: getattr(training_args, name) for name in names} | {"num_processes": training_args.world_size}
     return json.loads(json.dumps(asdict(script_args) | settings, default=str))
 
 

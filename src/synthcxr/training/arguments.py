@@ -27,7 +27,10 @@ class PretrainingScriptArguments:
     )
     mix: list[float] | None = field(
         default=None,
-        metadata={"help": "Share of each dataset in every batch, in their order and any unit; by size when absent."},
+        metadata={
+            "help": "Share of each dataset in every batch, in their order and any unit; when absent, the size of "
+            "each, and of streams as much of each."
+        },
     )
     streaming: bool = field(
         default=False,
@@ -137,6 +140,10 @@ class PretrainingScriptArguments:
             raise ValueError(f"--text-adaptation-epochs is {self.text_adaptation_epochs}; expected 0 or more.")
         if not 0 <= self.augmentation_strength <= 2:
             raise ValueError(f"--augmentation-strength is {self.augmentation_strength}; expected 0 to 2.")
+        if self.local_loss_weight and self.model_type in ("gloria", "mgca"):
+            raise ValueError(
+                f"--local-loss-weight: {self.model_type} has a local loss, of local_weight in its config."
+            )
         self._check_views()
 
     @property
@@ -158,6 +165,8 @@ class PretrainingScriptArguments:
             raise ValueError(f"a dataset is named twice in {names}; --mix says how much of each is read.")
         if self.mix is not None and len(self.mix) != len(names):
             raise ValueError(f"--mix has {len(self.mix)} numbers for {len(names)} datasets; expected one each.")
+        if self.streaming and self.max_eval_samples is None:
+            raise ValueError("--streaming keeps the validation pairs in memory; give --max-eval-samples.")
         if self.streaming and (self.shuffle_pairs or self.max_train_samples or self.text_adaptation_epochs):
             raise ValueError(
                 "--streaming reads every pair once: --shuffle-pairs, --max-train-samples and --text-adaptation-epochs "

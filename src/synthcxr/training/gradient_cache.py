@@ -36,7 +36,7 @@ def cached_backward(
     Returns:
         `torch.Tensor` of shape `()`: The loss, detached. Gradients have been added to those of the weights.
     """
-    module = extract_model_from_parallel(model)
+    module = extract_model_from_parallel(model, keep_torch_compile=False)
     batches = _split(inputs, mini_batch_size)
     states = []
     with torch.no_grad(), _unchanged_buffers(module):

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from torch import nn
@@ -100,12 +101,15 @@ def pretrain(script_args: PretrainingScriptArguments, training_args: Pretraining
         "num_parameters": model.num_parameters(),
         "finished": False,
     }
-    logger.info("Shares of the training pairs: %s", record["mix"])
+    if len(record["mix"]) > 1:
+        logger.warning("Shares of the training pairs: %s", record["mix"])
     if previous is not None and "text_adaptation" in previous:
         record["text_adaptation"] = previous["text_adaptation"]
     write_json(output_dir / RECORD_NAME, record)
 
-    checkpoint = training_args.resume_from_checkpoint or last_whole_checkpoint(output_dir)
+    checkpoint = training_args.resume_from_checkpoint or last_whole_checkpoint(
+        output_dir, num_processes=training_args.world_size
+    )
     started = time.perf_counter()
     if script_args.text_adaptation_epochs > 0 and not checkpoint:
         epochs = script_args.text_adaptation_epochs
@@ -116,8 +120,13 @@ def pretrain(script_args: PretrainingScriptArguments, training_args: Pretraining
     metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
     if splits.validation is not None:
         metrics |= trainer.evaluate()
+    # In pieces everywhere under FSDP: all processes put them together, one saves.
+    weights = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
     if trainer.is_world_process_zero():
-        model.save_pretrained(output_dir)
+        if weights is not None and script_args.low_data.is_on:
+            own = {name: values for name, values in weights.items() if name.startswith("model.")}
+            weights = {name.removeprefix("model."): values for name, values in own.items()}
+        model.save_pretrained(output_dir, state_dict=weights)
         processor.save_pretrained(output_dir)
         record |= {
             "metrics": metrics,
@@ -221,21 +230,28 @@ def _training_collator(
     )
 
 
-def last_whole_checkpoint(output_dir: Path) -> str | None:
+def last_whole_checkpoint(output_dir: Path, *, num_processes: int = 1) -> str | None:
     """
     The newest checkpoint that was written to its end: a run that is killed while it saves leaves half of one.
 
     Args:
         output_dir (`Path`): Folder of a run.
+        num_processes (`int`, *optional*, defaults to 1): Of the run; each saves the state of its random numbers.
     """
     for checkpoint in reversed(sort_checkpoints(str(output_dir))):
-        try:
-            json.loads((Path(checkpoint) / TRAINER_STATE_NAME).read_text())  # what `Trainer` writes last
-        except (OSError, ValueError):
-            logger.warning("%s is not whole; it is passed over.", checkpoint)
-            continue
-        return checkpoint
+        if _is_whole(Path(checkpoint), num_processes):
+            return checkpoint
+        logger.warning("%s is not whole; it is passed over.", checkpoint)
     return None
+
+
+def _is_whole(checkpoint: Path, num_processes: int) -> bool:
+    try:
+        json.loads((checkpoint / TRAINER_STATE_NAME).read_text())  # what the first process writes last
+    except (OSError, ValueError):
+        return False
+    names = ["rng_state.pth"] if num_processes == 1 else [f"rng_state_{rank}.pth" for rank in range(num_processes)]
+    return all(is_zipfile(checkpoint / name) for name in names)
 
 
 def _request(
@@ -248,6 +264,7 @@ def _request(
     else:
         first, last = splits.train[0]["id"], splits.train[len(splits.train) - 1]["id"]
         pairs = {"num_pairs": len(splits.train), "first_pair": first, "last_pair": last}
+    pairs["num_processes"] = training_args.world_size
     return json.loads(json.dumps(asdict(script_args) | pairs | {"training": settings}, default=str))
 
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from datasets import Dataset
@@ -27,7 +27,9 @@ from .pretrain import MODEL_TYPES, pretrain
 
 logger = logging.getLogger(__name__)
 
-# The recipe's parts, each as the settings that switch it on.
+# The parts that act while pairs are learnt, each as the settings that switch it on. Adapting the encoders beforehand
+# is a job of its own (`training_scripts/adapt_*.py`). Two views of a text differ by its augmentation, so `views` is to
+# be compared with `text_augmentation`.
 PARTS: dict[str, dict[str, Any]] = {
     "local_loss": {"local_loss_weight": 1.0},
     "image_self_supervision": {"image_self_supervision_weight": 1.0},
@@ -61,7 +63,9 @@ class RecipeStudyArguments:
     part_percentage: int = field(default=10, metadata={"help": "Share of the pairs on which parts are tried alone."})
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "Of weights, order and views."})
     batch_size: int = field(default=64, metadata={"help": "Pairs in a step; fewer where there are not as many."})
-    text_column: str = field(default="impression", metadata={"help": "What the text tower reads."})
+    text_column: Literal["report", "findings", "impression"] = field(
+        default="impression", metadata={"help": "What the text tower reads."}
+    )
     use_cpu: bool = field(default=False, metadata={"help": "Leave a GPU alone."})
 
     def __post_init__(self) -> None:
@@ -104,8 +108,9 @@ def run_recipe_study(args: RecipeStudyArguments) -> list[dict[str, Any]]:
     """
     Train and measure every arm with every seed, then compare; run again, it reuses what is finished.
 
-    All are measured on the same held-out studies. An interval covers patients and seeds: both are resampled. The
-    difference from the plain training of the same model is taken within a seed and a resample.
+    All are measured on the same held-out studies. An interval covers held-out patients and seeds: both are resampled
+    (few seeds make it too narrow). It does not cover which pairs are learnt from: a share is the same first pairs for
+    all seeds. The difference from the plain training of the same model is taken within a seed and a resample.
 
     Args:
         args (`RecipeStudyArguments`): Size.
@@ -201,7 +206,7 @@ def _run(
     )
     training_args = PretrainingArguments(
         output_dir=str(output_dir),
-        max_steps=args.num_passes[args.percentages.index(arm.percentage)] // batch_size,
+        max_steps=max(1, args.num_passes[args.percentages.index(arm.percentage)] // batch_size),
         per_device_train_batch_size=batch_size,
         learning_rate=2e-3,
         muon_learning_rate=0.06,

@@ -125,6 +125,7 @@ def _arguments(args: PretrainingArguments, num_epochs: float) -> PretrainingArgu
     kept += ("dataloader_num_workers",)
     return PretrainingArguments(
         output_dir=args.output_dir,
+        ddp_find_unused_parameters=True,  # images take no part
         num_train_epochs=num_epochs,
         save_strategy="no",
         eval_strategy="no",

@@ -158,7 +158,8 @@ class PretrainingTrainer(Trainer):
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """The mean loss of the validation batches and the measures of `evaluate_model`, under one prefix."""
         metrics = super().evaluate(*args, metric_key_prefix=metric_key_prefix, **kwargs)
-        if self._evaluate_model is not None and self.is_world_process_zero():
+        # All processes, or none would have the pieces of the weights that the others hold.
+        if self._evaluate_model is not None and (self.is_world_process_zero() or self.is_fsdp_enabled):
             measured = self._evaluate_model(self.accelerator.unwrap_model(self.model))
             measured = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
             self.log(measured)

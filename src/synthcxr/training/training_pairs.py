@@ -10,7 +10,7 @@ from datasets import Dataset, concatenate_datasets
 
 from ..data.mixing import StreamedPairs, mix_of
 from ..data.pairs import load_pairs
-from ..data.schema import ORIGINS
+from ..data.schema import ORIGINS, PAIR_FEATURES
 from .arguments import PretrainingScriptArguments
 
 
@@ -45,11 +45,11 @@ def load_splits(script_args: PretrainingScriptArguments) -> Splits:
     Raises:
         ValueError: If a dataset cannot be used, or one of `--real-dataset` holds a pair that is not real.
     """
+    if script_args.streaming:
+        return Splits(_load_streams(script_args), _stream_validation(script_args), {})
     validation = _load_parts(script_args, "validation")
     limit = script_args.max_eval_samples
     validation = None if not validation else _head(concatenate_datasets(list(validation.values())), limit)
-    if script_args.streaming:
-        return Splits(_load_streams(script_args), validation, {})
 
     parts = _load_parts(script_args, "train")
     left = script_args.max_train_samples
@@ -110,7 +110,19 @@ def _load_parts(script_args: PretrainingScriptArguments, split: str) -> dict[str
 def _load_streams(script_args: PretrainingScriptArguments) -> StreamedPairs:
     names = (*script_args.dataset, *script_args.real_dataset)
     streams = [load_pairs(name, streaming=True, revision=script_args.dataset_revision) for name in names]
-    return StreamedPairs(streams, script_args.mix, text_column=script_args.text_column)
+    real = [name in script_args.real_dataset for name in names]
+    return StreamedPairs(streams, script_args.mix, must_be_real=real, text_column=script_args.text_column)
+
+
+def _stream_validation(script_args: PretrainingScriptArguments) -> Dataset | None:
+    """The first validation pairs of every dataset, as many of each: nothing else is fetched or stored."""
+    names = (*script_args.dataset, *script_args.real_dataset)
+    options = {"split": "validation", "streaming": True, "optional": True, "revision": script_args.dataset_revision}
+    streams = [stream for stream in (load_pairs(name, **options) for name in names) if stream is not None]
+    if not streams:
+        return None
+    first = [row for stream in streams for row in stream.take(script_args.max_eval_samples // len(streams))]
+    return Dataset.from_list([row for row in first if row[script_args.text_column].strip()], features=PAIR_FEATURES)
 
 
 def _head(pairs: Dataset, limit: int | None) -> Dataset:
