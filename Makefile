@@ -24,8 +24,9 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 demo: install ## Simulate, pretrain, evaluate and write the cards
 	HF_HUB_OFFLINE=1 $(BIN)/synthcxr demo --output-dir demo_output $(REAL)
 
-test: install ## Run every test
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+test: install ## Run every test, and what measures speed alone
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/benchmarks
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/benchmarks
 
 space: install ## Serve the demo on localhost
 	HF_HUB_OFFLINE=1 $(BIN)/python spaces/synthcxr-demo/app.py
