@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 from transformers import AutoModel, BertConfig, BertModel, ViTConfig, ViTModel, set_seed
 
@@ -56,6 +57,15 @@ def test_the_files_that_a_usage_line_names_exist(file):
     named = re.findall(r"training_scripts/[\w./]+", file.read_text())
     assert named
     assert [name for name in named if not (SCRIPTS.parent / name).is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "config", sorted((SCRIPTS / "configs" / "accelerate").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_accelerate_knows_every_key_of_its_configurations(config):
+    loaded = load_config_from_file(str(config))
+    assert loaded.distributed_type == {"ddp": "MULTI_GPU", "fsdp": "FSDP"}[config.stem]
+    assert loaded.num_processes > 1
 
 
 def test_a_wrong_key_names_the_closest_one(tmp_path):

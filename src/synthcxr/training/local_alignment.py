@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedConfig
 
@@ -11,7 +10,7 @@ from ..models import GloriaConfig
 from ..models.layers_distributed import gather_batch
 from ..models.layers_towers import hidden_width
 from ..models.layers_words import WordIndex, sum_word_pieces
-from ..models.loss_local_alignment import word_region_scores
+from ..models.loss_local_alignment import two_way_cross_entropy, word_region_scores
 
 
 class LocalAlignment(nn.Module):
@@ -82,5 +81,4 @@ class LocalAlignment(nn.Module):
             score_temperature=GloriaConfig.score_temperature,
         )
         logits = GloriaConfig.loss_temperature * gather_batch(scores.T.contiguous())  # texts down, images across
-        targets = torch.arange(len(logits), device=logits.device)
-        return F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)
+        return two_way_cross_entropy(logits)
