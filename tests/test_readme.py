@@ -22,6 +22,14 @@ def test_the_readme_names_the_targets_of_the_makefile():
     assert set(re.findall(r"^make (\w+) +#", (ROOT / "README.md").read_text(), re.MULTILINE)) <= targets
 
 
+def _python_arguments(words):
+    """`synthcxr` and `accelerate launch` as modules; a script is found wherever the commands run."""
+    if words[0] == "synthcxr":
+        return ["-m", "synthcxr.cli", *words[1:]]
+    assert words[:2] == ["accelerate", "launch"], words
+    return [str(ROOT / words[2]), *words[3:]]
+
+
 def test_every_block_runs(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
@@ -31,7 +39,7 @@ def test_every_block_runs(tmp_path, monkeypatch, capfd):
             continue
         for line in code.splitlines():
             if line.strip() and not any(mark in line for mark in NOT_HERE):
-                command = [sys.executable, "-m", "synthcxr.cli", *shlex.split(line, comments=True)[1:]]
+                command = [sys.executable, *_python_arguments(shlex.split(line, comments=True))]
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 assert done.returncode == 0, f"{line}\n{done.stderr}"
     shown = capfd.readouterr().out

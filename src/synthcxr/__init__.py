@@ -7,17 +7,20 @@ models of this package, whenever they are loaded (see `synthcxr.models`).
 
 from typing import Any
 
-from . import models
+from . import models, pipelines
 
 
 __version__ = "0.1.0"
 __all__ = [
     "ConvirtConfig",
     "ConvirtModel",
+    "CxrClassificationConfig",
     "CxrClipConfig",
     "CxrClipModel",
+    "CxrForImageClassification",
     "CxrImageProcessor",
     "CxrProcessor",
+    "CxrSynthesisPipeline",
     "GloriaConfig",
     "GloriaModel",
     "MgcaConfig",
@@ -27,7 +30,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(models, name)
+        return getattr(pipelines if name in pipelines.__all__ else models, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

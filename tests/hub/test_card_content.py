@@ -87,3 +87,13 @@ def test_simulated_rows_are_the_simulations_and_others_say_nothing_unless_told(d
     assert "simulation, Apache-2.0" in composition(splits)["sources"][0]["license"]
     told = composition(splits, licenses={"balanced@1": "CC BY 4.0"})
     assert told["sources"][0]["license"] == "CC BY 4.0"
+
+
+def test_a_classifiers_own_score_needs_no_word():
+    place = ("finding_classification", "balanced", None)
+    results = [
+        Result(*place, "macro_auroc", 0.9, None, None, 9, 0, f"score={score}; uncertain=excluded")
+        for score in ("logit of tiny", "brightness")
+    ]
+    (section,) = results_content(results)["sections"]
+    assert [row["comparison"] for row in section["summary"]] == ["", "brightness alone"]

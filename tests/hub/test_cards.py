@@ -8,9 +8,10 @@ import pytest
 import yaml
 from huggingface_hub import DatasetCard, ModelCard
 from tiny_artefacts import build_tiny_dataset, save_tiny_checkpoint
+from tiny_publications import GENERATOR, build_tiny_synthetic, save_tiny_classifier
 
 from synthcxr.evaluation.results import Result
-from synthcxr.hub import render_dataset_card, render_model_card, save_card, set_repo_id, template_path
+from synthcxr.hub import render_dataset_card, render_model_card, save_card, set_repo_id
 from synthcxr.ontology import FINDING_IDS, PROMPT_SETS
 
 
@@ -115,6 +116,40 @@ def test_real_rows_need_a_licence(tmp_path):
     assert "| real | `balanced@1` | CC BY 4.0 | 6 |" in card.text
 
 
+def test_a_card_of_synthetic_pairs_says_what_they_are(synthetic_folder):
+    card = render_dataset_card(synthetic_folder, license="cc-by-4.0", source_licenses={GENERATOR: "OpenRAIL-M"})
+    assert "3 pairs of a synthetic chest radiograph of 32 x 32 pixels and its report, with findings." in card.text
+    assert f"| synthetic | `{GENERATOR}` | OpenRAIL-M | 3 |" in card.text
+    assert "| guidance scale | 3.5 |" in card.text
+    assert "1 of 4 that were asked for (25.0 %) were left out" in card.text
+    assert "| FID | classifier | 12.35 | 3.2 | 500 |" in card.text
+    assert "![samples](figures/samples.png)" in card.text
+    assert {"synthetic", "not-for-clinical-use"} <= set(card.data["tags"])
+    assert "imulated is not real" not in card.text
+
+
+def test_a_card_of_simulated_pairs_does_not_call_them_synthetic(dataset_folder):
+    card = render_dataset_card(dataset_folder)
+    assert "6 pairs of a simulated chest radiograph of 32 x 32 pixels" in card.text
+    assert "with findings, boxes and masks" in card.text
+    assert "Synthetic is not real" not in card.text
+    assert "synthetic" not in card.data["tags"]
+
+
+def test_synthetic_pairs_need_a_licence_unless_all_is_ours(synthetic_folder, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="not simulated; pass their license"):
+        render_dataset_card(synthetic_folder)
+    monkeypatch.setattr("synthcxr.hub.cards.shipped_sources", lambda: {GENERATOR})
+    with pytest.raises(ValueError, match="pass their license"):  # nobody knows whose reports they are
+        render_dataset_card(synthetic_folder)
+    for origins, name in (({"simulated": 3, "real": 1}, "mixed"), ({"simulated": 4}, "ours")):
+        folder = build_tiny_synthetic(tmp_path / name, request={"report_origins": origins})
+        if name == "mixed":
+            with pytest.raises(ValueError, match="pass their license"):
+                render_dataset_card(folder)
+    assert render_dataset_card(tmp_path / "ours").data.license == "apache-2.0"
+
+
 def test_the_hub_id_is_set_in_every_example(checkpoint):
     text = set_repo_id(str(render_model_card(checkpoint)), "org/other")
     assert text.count('repo_id = "org/other"') == 2
@@ -131,14 +166,19 @@ def test_a_card_is_saved_in_one_step(checkpoint, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["README.md"]
 
 
-def test_templates_are_found_and_named(root):
-    assert template_path("model_card.md.j2") == root / "hub_cards" / "model_card.md.j2"
-    with pytest.raises(ValueError, match="no card template 'pipeline_card.md.j2'"):
-        template_path("pipeline_card.md.j2")
-
-
 def test_an_unknown_model_type_is_named_as_it_is(checkpoint, tmp_path):
     folder = shutil.copytree(checkpoint, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "somebody_elses"}))
     assert "somebody_elses: an image tower" in render_model_card(folder).text
+
+
+def test_a_classifier_has_a_card_of_its_own(tmp_path):
+    card = render_model_card(save_tiny_classifier(tmp_path / "classifier"))
+    assert card.data.pipeline_tag == "image-classification"
+    assert "vision-language" not in card.data.tags
+    assert "Says which of 4 findings" in card.text
+    assert "| trained on | pairs |" in card.text
+    assert "| seed | 7 |" in card.text
+    assert "| validation: macro auroc | 0.9 |" in card.text
+    assert "| image size | 32 x 32 |" in card.text

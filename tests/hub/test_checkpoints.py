@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from tiny_publications import save_tiny_classifier
 
 from synthcxr.hub.checkpoints import (
     checkpoint_files,
@@ -132,3 +133,13 @@ def test_timings_and_bundles_of_settings_are_left_out():
 def test_a_control_with_shuffled_pairs_says_so():
     facts = dict(training_content({"request": {"shuffle_pairs": True}})["training_facts"])
     assert facts == {"pairs shuffled (a control that must end at chance)": "yes"}
+
+
+def test_a_classifier_travels_without_a_tokenizer(tmp_path):
+    folder = save_tiny_classifier(tmp_path / "classifier")
+    names = {file.as_posix() for file in checkpoint_files(folder)}
+    assert {"preprocessor_config.json", "modeling_cxr_classification.py", "image_processing_cxr.py"} <= names
+    assert "adaptation.json" not in names
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(ValueError, match=r"has no preprocessor_config\.json"):
+        checkpoint_files(folder)

@@ -1,6 +1,7 @@
 """The folder that the Hub gets: complete, checked, staged in one step, and the source as it was."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -28,6 +29,11 @@ def model_folder(checkpoint, tmp_path):
 @pytest.fixture
 def pairs_folder(dataset_folder, tmp_path):
     return shutil.copytree(dataset_folder, tmp_path / "runs" / "pairs")
+
+
+@pytest.fixture
+def generator_folder(generator, tmp_path):
+    return shutil.copytree(generator, tmp_path / "runs" / "generator")
 
 
 def contents(folder):
@@ -157,8 +163,10 @@ def test_a_bad_hub_id_is_refused(model_folder, repo_id):
 
 
 def test_an_unknown_kind_names_the_known_ones(model_folder):
-    with pytest.raises(ValueError, match="'adapter' cannot be published; expected one of model, dataset"):
-        publish("adapter", model_folder, "org/tiny", dry_run=True)
+    with pytest.raises(
+        ValueError, match="'space' cannot be published; expected one of model, pipeline, adapter, data"
+    ):
+        publish("space", model_folder, "org/tiny", dry_run=True)
 
 
 def test_a_folder_that_is_absent_is_refused(tmp_path):
@@ -224,7 +232,7 @@ def test_a_kill_in_the_middle_leaves_no_half_folder(model_folder):
     assert sorted(path.name for path in model_folder.parent.iterdir()) == ["model", "model-publish"]
 
 
-def test_the_hub_gets_the_staged_folder(model_folder, pairs_folder, tmp_path):
+def test_the_hub_gets_the_staged_folder(model_folder, pairs_folder, generator_folder, tmp_path):
     """A round trip through a server with the Hub's API; HF_HUB_DISABLE_XET=1 where it has no Xet."""
     endpoint = os.environ.get("HF_ENDPOINT", "")
     if urlparse(endpoint).hostname not in ("127.0.0.1", "localhost", "::1"):
@@ -232,10 +240,11 @@ def test_the_hub_gets_the_staged_folder(model_folder, pairs_folder, tmp_path):
     from huggingface_hub import HfApi
 
     name = HfApi().whoami()["name"]
-    for kind, folder in (("model", model_folder), ("dataset", pairs_folder)):
+    for kind, folder in (("model", model_folder), ("pipeline", generator_folder), ("dataset", pairs_folder)):
         repo_id = f"{name}/synthcxr-round-trip-{kind}"
         publication = publish(kind, folder, repo_id, output_dir=tmp_path / kind)
-        back = HfApi().snapshot_download(repo_id, repo_type=kind, local_dir=tmp_path / f"{kind}-back")
+        repo_type = "dataset" if kind == "dataset" else "model"
+        back = HfApi().snapshot_download(repo_id, repo_type=repo_type, local_dir=tmp_path / f"{kind}-back")
         ours, theirs = contents(tmp_path / kind), contents(tmp_path / f"{kind}-back")
         assert publication.url
         assert back
@@ -247,3 +256,107 @@ def test_a_model_without_a_card_gets_one_from_its_data(tmp_path):
     text = (staged / "README.md").read_text()
     assert "Not for clinical use" in text
     assert 'repo_id = "org/tiny"' in text
+
+
+def test_the_generator_folder_holds_what_loads_and_nothing_of_the_run(generator_folder):
+    publication = publish("pipeline", generator_folder, "org/generator", dry_run=True)
+    names = {name for name, _ in publication.files}
+    assert names == set(contents(publication.path))
+    assert {"README.md", "model_index.json", "unet/config.json", "pipeline_cxr_synthesis.py", "results.json"} <= names
+    assert set(publication.left_out) == {
+        *("training.json", "log.jsonl", "latents.npy", "samples/step-1.png"),
+        *("checkpoint-10/random_states_0.pkl", "checkpoint-10/pipeline/model.safetensors"),
+    }
+
+
+def test_no_folder_of_the_machine_is_published(generator_folder, tmp_path):
+    """`save_pretrained` writes where a component was loaded from into its configuration."""
+    assert "/first" in (generator_folder / "model_index.json").read_text()
+    staged = publish("pipeline", generator_folder, "org/generator", dry_run=True).path
+    texts = {file: file.read_text() for file in staged.rglob("*") if file.suffix in (".json", ".md", ".py")}
+    assert not [str(file) for file, text in texts.items() if "/first" in text or str(tmp_path.parent) in text]
+    before = json.loads((generator_folder / "unet" / "config.json").read_text())
+    assert before.pop("_name_or_path").endswith("/first/unet")
+    assert json.loads((staged / "unet" / "config.json").read_text()) == before
+
+
+def test_a_card_of_ones_own_is_kept_for_a_generator_too(generator_folder):
+    text = '---\nlicense: openrail\n---\n# Mine\nNot for clinical use.\n\nrepo_id = "x"\n'
+    (generator_folder / "README.md").write_text(text.replace('repo_id = "x"', '```python\nrepo_id = "x"\n```'))
+    staged = publish("pipeline", generator_folder, "org/generator", dry_run=True).path
+    assert 'repo_id = "org/generator"' in (staged / "README.md").read_text()
+    assert "# Mine" in (staged / "README.md").read_text()
+
+
+DRAWN_ALONE = """
+import sys
+sys.modules["synthcxr"] = None
+import numpy, torch
+from diffusers import DiffusionPipeline
+
+pipe = DiffusionPipeline.from_pretrained(sys.argv[1], trust_remote_code=True)
+seeds = [torch.Generator().manual_seed(seed) for seed in (3, 5)]
+numpy.save("out.npy", pipe(["Left pleural effusion.", "Clear."], generator=seeds, output_type="np").images)
+"""
+
+
+def test_the_staged_generator_and_its_example_draw_the_same_without_the_package(generator_folder, tmp_path):
+    from synthcxr.pipelines import CxrSynthesisPipeline
+
+    staged = publish("pipeline", generator_folder, "org/generator", dry_run=True).path
+    card = set_repo_id((staged / "README.md").read_text(), str(staged))
+    examples = re.findall(r"^```python\n(.*?)^```$", card, flags=re.DOTALL | re.MULTILINE)
+    environment = {
+        **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME")},
+        **{"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    }
+    command = [sys.executable, "-I", "-c", DRAWN_ALONE + examples[1], str(staged)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "size=32x32" in done.stdout
+
+    pipe = CxrSynthesisPipeline.from_pretrained(generator_folder)
+    seeds = [torch.Generator().manual_seed(seed) for seed in (3, 5)]
+    images = pipe(["Left pleural effusion.", "Clear."], generator=seeds, output_type="np").images
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), images, atol=1e-6)
+
+
+def test_a_generator_without_its_code_gets_that_of_the_package(generator_folder):
+    expected = {name for name, _ in publish("pipeline", generator_folder, "org/generator", dry_run=True).files}
+    for file in generator_folder.glob("*.py"):
+        file.unlink()
+    publication = publish("pipeline", generator_folder, "org/generator", dry_run=True)
+    assert {name for name, _ in publication.files} == expected
+
+
+def test_an_adapter_is_published_with_its_card_alone(adapter, tmp_path):
+    publication = publish(
+        "adapter", adapter, "org/adapter", dry_run=True, output_dir=tmp_path / "out", license="openrail"
+    )
+    assert [name for name, _ in publication.files] == ["README.md", "pytorch_lora_weights.safetensors"]
+    assert publication.left_out == ("training.json",)
+    assert 'repo_id = "org/adapter"' in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_base_is_for_adapters_only(generator_folder):
+    with pytest.raises(ValueError, match="base_model is for adapters; a pipeline has none"):
+        publish("pipeline", generator_folder, "org/generator", dry_run=True, base_model="org/roentgen")
+
+
+def test_synthetic_pairs_get_a_card_in_place_of_the_builders_readme(synthetic_folder, tmp_path):
+    target = tmp_path / "out"
+    with pytest.raises(ValueError, match="pass their license"):
+        publish("dataset", synthetic_folder, "org/drawn", dry_run=True, output_dir=target)
+    assert not target.exists()
+    publication = publish("dataset", synthetic_folder, "org/drawn", dry_run=True, output_dir=target, license="cc0-1.0")
+    assert [name for name, _ in publication.files] == [
+        "README.md",
+        "data/train-00000-of-00001.parquet",
+        "figures/samples.png",
+        "results.json",
+    ]
+    assert publication.left_out == ("manifest.json",)
+    assert "How it was made" in (target / "README.md").read_text()
+    assert "jane" not in (target / "README.md").read_text().lower()
+    pairs = load_dataset(str(target), cache_dir=str(tmp_path / "cache"))
+    assert {split: len(rows) for split, rows in pairs.items()} == {"train": 3}

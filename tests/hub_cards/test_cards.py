@@ -5,21 +5,34 @@ import re
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
 from tiny_artefacts import save_tiny_checkpoint
+from tiny_publications import save_tiny_classifier
 
-from synthcxr.hub import render_dataset_card, render_model_card, set_repo_id
+from synthcxr.hub import (
+    render_adapter_card,
+    render_dataset_card,
+    render_model_card,
+    render_pipeline_card,
+    set_repo_id,
+)
 
 
 @pytest.fixture(scope="module")
-def cards(checkpoint, dataset_folder, tmp_path_factory):
+def cards(checkpoint, dataset_folder, generator, latent_generator, adapter, synthetic_folder, tmp_path_factory):
+    classifier = save_tiny_classifier(tmp_path_factory.mktemp("bare") / "classifier")
     bare = save_tiny_checkpoint(tmp_path_factory.mktemp("bare") / "model")
     return {
         "model": (str(render_model_card(checkpoint)), checkpoint),
         "bare model": (str(render_model_card(bare)), bare),
+        "classifier": (str(render_model_card(classifier)), classifier),
+        "pipeline": (str(render_pipeline_card(generator)), generator),
+        "bare pipeline": (str(render_pipeline_card(latent_generator, license="apache-2.0")), latent_generator),
+        "adapter": (str(render_adapter_card(adapter, license="apache-2.0")), adapter),
         "dataset": (str(render_dataset_card(dataset_folder)), dataset_folder),
+        "synthetic dataset": (str(render_dataset_card(synthetic_folder, license="apache-2.0")), synthetic_folder),
     }
 
 
-KINDS = ["model", "bare model", "dataset"]
+KINDS = ["model", "bare model", "classifier", "pipeline", "bare pipeline", "adapter", "dataset", "synthetic dataset"]
 
 
 def sections(text):
@@ -31,7 +44,7 @@ def sections(text):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_hub_parses_the_card(cards, kind):
-    card = (DatasetCard if kind == "dataset" else ModelCard)(cards[kind][0])
+    card = (DatasetCard if "dataset" in kind else ModelCard)(cards[kind][0])
     assert card.data.license == "apache-2.0"
     assert card.text.strip().startswith("# ")
 
@@ -74,13 +87,15 @@ def test_no_card_names_the_machine(cards, kind):
     assert str(folder.parent) not in text
 
 
-@pytest.mark.parametrize("kind", ["model", "dataset"])
-def test_every_example_runs(cards, kind, tmp_path, monkeypatch, capsys):
-    """Against the folder instead of a Hub id. `test_publish` runs them once more where the package is absent."""
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "bare model"])
+def test_every_example_runs(cards, kind, generator, tmp_path, monkeypatch, capsys):
+    """Against folders instead of Hub ids. `test_publish` runs them once more where the package is absent."""
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("diffusers.utils.dynamic_modules_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     text, folder = cards[kind]
-    blocks = re.findall(r"^```python\n(.*?)^```$", set_repo_id(text, str(folder)), flags=re.DOTALL | re.MULTILINE)
+    text = set_repo_id(text, str(folder)).replace('base_id = "org/generator"', f'base_id = "{generator}"')
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     assert len(blocks) == text.count("```python") == 2
     for block in blocks:
         exec(compile(block, f"{kind} card", "exec"), {})

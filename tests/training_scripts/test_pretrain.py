@@ -15,12 +15,12 @@ from transformers import AutoModel, BertConfig, BertModel, ViTConfig, ViTModel, 
 
 from synthcxr.data.pairs import load_pairs
 from synthcxr.training.arguments import PretrainingArguments, PretrainingScriptArguments, parse_arguments
-from synthcxr.training.pretrain import build_model
+from synthcxr.training.pretrain import MODEL_TYPES, build_model
 from synthcxr.training.tokenizer import train_tokenizer
 
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "training_scripts"
-CONFIGS = sorted(path for path in (SCRIPTS / "configs").glob("*.yaml") if not path.stem.startswith("adapt_"))
+CONFIGS = sorted(path for path in (SCRIPTS / "configs").glob("*.yaml") if path.stem.startswith(tuple(MODEL_TYPES)))
 
 
 def parse(config, *flags):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 from rich.logging import RichHandler
 
-from .verbs import data, environment, learning, publishing
+from .verbs import data, environment, learning, publishing, synthesis
 
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(learning.demo)
 app.command()(data.simulate)
+app.command()(synthesis.synthesize)
 app.command()(data.prepare)
 app.command(context_settings=learning.PASS_THROUGH, add_help_option=False)(learning.pretrain)
 app.command()(learning.evaluate)

@@ -9,6 +9,7 @@ from .build_pairs import build_pairs
 from .pairs import load_pairs
 from .reading import read_radiograph
 from .schema import PAIR_FEATURES, Pair
+from .shipped import shipped_checkpoint
 from .sources import load_kermany_pediatric, load_nih_chestxray14, prepare_source
 from .splitting import split_by_patient
 
@@ -38,6 +39,7 @@ __all__ = [
     "load_pairs",
     "prepare_source",
     "read_radiograph",
+    "shipped_checkpoint",
     "split_by_patient",
 ]
 

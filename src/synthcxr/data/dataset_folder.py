@@ -120,16 +120,57 @@ def write_dataset(
             if another process builds there, or if not one row could be made.
         OSError: If a shard cannot be written; those that are finished stay.
     """
+    if num_proc < 1:
+        raise ValueError(f"num_proc is {num_proc}; expected 1 or more.")
+
+    def make_shards(folder: Path, todo: Sequence[ShardPlan], bar: tqdm) -> Iterator[ShardRecord]:
+        make = partial(_make_shard, folder, make_rows)
+        yield from map_in_processes(make, todo, num_proc=num_proc, on_progress=bar.update)
+
+    return fill_dataset(output_dir, plans, make_shards, request=request, title=title, progress=progress)
+
+
+def fill_dataset(
+    output_dir: str | Path,
+    plans: Sequence[ShardPlan],
+    make_shards: Callable[[Path, Sequence[ShardPlan], tqdm], Iterable[ShardRecord]],
+    *,
+    request: Mapping[str, Any],
+    title: str,
+    progress: bool = True,
+    retry_bad_rows: bool = True,
+) -> Path:
+    """
+    [`write_dataset`] for who makes the shards in a way of its own.
+
+    Args:
+        output_dir (`str` or `Path`): The dataset's folder.
+        plans (`Sequence[ShardPlan]`): Its shards.
+        make_shards (`Callable`): Called once, alone in the folder, with the folder, the plans that are not made yet
+            and a progress bar of images. It writes each with `write_shard`, keeps its record with [`keep_record`],
+            and gives the records in any order. Where it gives fewer, others are still at work: the dataset stays
+            unfinished and a later call goes on.
+        request (`Mapping`): Everything that decides the bytes, as JSON-ready data.
+        title (`str`): First line of the README.
+        progress (`bool`, *optional*, defaults to `True`): Show the progress bar.
+        retry_bad_rows (`bool`, *optional*, defaults to `True`): Make shards that lack rows anew, because what the rows
+            are made of may have been repaired without a change of the request.
+
+    Returns:
+        `Path`: The folder.
+
+    Raises:
+        ValueError, OSError: As [`write_dataset`].
+    """
     folder = Path(output_dir)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; expected a folder.")
-    if num_proc < 1:
-        raise ValueError(f"num_proc is {num_proc}; expected 1 or more.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / _LOCK, timeout=0):
             try:
-                _build(folder, plans, make_rows, dict(request), title, num_proc=num_proc, progress=progress)
+                records = _reusable(folder, dict(request), plans, retry_bad_rows=retry_bad_rows)
+                _build(folder, plans, records, make_shards, dict(request), title, progress=progress)
             finally:
                 (folder / _LOCK).unlink(missing_ok=True)
     except Timeout:
@@ -162,31 +203,48 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     return manifest
 
 
+def keep_record(folder: Path, record: ShardRecord) -> None:
+    """Remember a shard that was just written, so that a run that goes on need not make it again."""
+    write_json(_record_path(folder, record.path), record_data(record))
+
+
+def read_record(folder: Path, path: str) -> ShardRecord | None:
+    """What [`keep_record`] kept of the shard at `path`; `None` while it is not made."""
+    file = _record_path(folder, path)
+    return ShardRecord.from_dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+
+
+def _record_path(folder: Path, path: str) -> Path:
+    return folder / _RECORDS / f"{Path(path).stem}.json"
+
+
 def _build(
     folder: Path,
     plans: Sequence[ShardPlan],
-    make_rows: Callable[[Sequence[Any]], Iterator[Pair | BadRow]],
+    records: dict[str, ShardRecord],
+    make_shards: Callable[[Path, Sequence[ShardPlan], tqdm], Iterable[ShardRecord]],
     request: dict[str, Any],
     title: str,
     *,
-    num_proc: int,
     progress: bool,
 ) -> None:
     manifest = {"format": MANIFEST_FORMAT, "complete": False, "request": request, "shards": []}
-    records = _reusable(folder, request, plans)
     todo = [plan for plan in plans if plan.path not in records]
     if todo or not _is_complete(folder):
         write_json(folder / MANIFEST_NAME, manifest)
-        for path, record in records.items():
-            write_json(_record_path(folder, path), record_data(record))
+        for record in records.values():
+            keep_record(folder, record)
+        for plan in todo:
+            _record_path(folder, plan.path).unlink(missing_ok=True)  # of a shard that was changed since
 
     total = sum(len(plan.items) for plan in plans)
     done = total - sum(len(plan.items) for plan in todo)
     with tqdm(total=total, initial=done, unit="image", desc=folder.name, disable=not progress) as bar:
-        make = partial(_make_shard, folder, make_rows)
-        for record in map_in_processes(make, todo, num_proc=num_proc, on_progress=bar.update):
+        for record in make_shards(folder, todo, bar) if todo else ():
             records[record.path] = record
 
+    if any(plan.path not in records for plan in plans):
+        return
     ordered = [records[plan.path] for plan in plans]
     _report_bad_rows(folder, ordered)
     if todo or not _is_complete(folder):
@@ -204,19 +262,17 @@ def _make_shard(
     on_row: Callable[[], None],
 ) -> ShardRecord:
     record = write_shard(folder, plan.path, plan.split, make_rows(plan.items), on_row=on_row)
-    write_json(_record_path(folder, plan.path), record_data(record))
+    keep_record(folder, record)
     return record
-
-
-def _record_path(folder: Path, path: str) -> Path:
-    return folder / _RECORDS / f"{Path(path).stem}.json"
 
 
 def _is_complete(folder: Path) -> bool:
     return (folder / MANIFEST_NAME).exists() and read_manifest(folder)["complete"]
 
 
-def _reusable(folder: Path, request: dict[str, Any], plans: Sequence[ShardPlan]) -> dict[str, ShardRecord]:
+def _reusable(
+    folder: Path, request: dict[str, Any], plans: Sequence[ShardPlan], *, retry_bad_rows: bool
+) -> dict[str, ShardRecord]:
     """Shards of an earlier run that can stay, by path; refuses a folder that is not ours to continue."""
     for leftover in (*folder.glob(".*.tmp"), *folder.glob("data/.*.tmp")):
         leftover.unlink()  # of a run that was killed; the lock says that nobody writes it now
@@ -239,7 +295,7 @@ def _reusable(folder: Path, request: dict[str, Any], plans: Sequence[ShardPlan])
         return {}
     kept = {}
     for path in (plan.path for plan in plans if plan.path in records):
-        if records[path].bad_rows:
+        if records[path].bad_rows and retry_bad_rows:
             continue  # the source may have been repaired
         if records[path].matches(folder):
             kept[path] = records[path]

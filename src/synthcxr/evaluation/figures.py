@@ -26,7 +26,7 @@ from .metrics import roc_curve
 from .rows import column_values, dataset_title, single_origin
 
 
-_STYLE = {
+STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.spines.top": False,
@@ -77,8 +77,8 @@ def plot_roc(
     if not tasks:
         raise ValueError("No finding has enough positives and negatives for a ROC curve.")
     ordered = sorted(tasks, key=lambda finding: estimates[f"auroc/{finding}"].value)
-    with rc_context(_STYLE):
-        figure = _figure(9, max(4.2, 1.3 + 0.2 * len(tasks)))
+    with rc_context(STYLE):
+        figure = new_figure(9, max(4.2, 1.3 + 0.2 * len(tasks)))
         left, right = figure.subplots(1, 2, width_ratios=[1, 1])
         curves = {}
         for finding in ordered:
@@ -95,7 +95,7 @@ def plot_roc(
         left.set_anchor("N")
         left.set_title(title or dataset_title(dataset, None))
         _draw_intervals(right, ordered, tasks, estimates)
-        _finish(figure, dataset, path, "strata: " + (protocol.describe().partition("; ")[0].partition("=")[2]))
+        finish_figure(figure, dataset, path, "strata: " + (protocol.describe().partition("; ")[0].partition("=")[2]))
     return figure
 
 
@@ -133,8 +133,8 @@ def plot_examples(
     examples = dataset.select(rows)
     images = [image.convert("L") if image.mode != "L" else image for image in examples["image"]]
     pixels, maps = similarity_maps(model, processor, images, phrases)
-    with rc_context(_STYLE):
-        figure = _figure(9, 2.75 * len(rows) + 0.3)
+    with rc_context(STYLE):
+        figure = new_figure(9, 2.75 * len(rows) + 0.3)
         axes = figure.subplots(len(rows), 3, width_ratios=[1, 1, 1.5], squeeze=False)
         for index, (row_axes, image, phrase) in enumerate(zip(axes, images, phrases, strict=True)):
             example = examples[index]
@@ -144,12 +144,12 @@ def plot_examples(
             _draw_map(row_axes[1], pixels[index], maps[index])
             row_axes[1].set_title(textwrap.shorten(f"“{phrase}”", 30, placeholder=" …"))
             row_axes[1].set_xlabel(f"cosine {maps[index].min():.2f} to {maps[index].max():.2f}", fontsize=7)
-            report = row_axes[2].text(0, 1, _wrapped(example["report"]), va="top", color=_INK, fontsize=7.5)
+            report = row_axes[2].text(0, 1, wrapped(example["report"]), va="top", color=_INK, fontsize=7.5)
             report.set_in_layout(False)
             for axis in row_axes:
                 axis.set(xticks=[], yticks=[])
                 axis.spines[:].set_visible(False)
-        _finish(figure, dataset, path, "dashed: where the finding is; colour: where the model sees the words")
+        finish_figure(figure, dataset, path, "dashed: where the finding is; colour: where the model sees the words")
     return figure
 
 
@@ -185,14 +185,16 @@ def similarity_maps(
     return ((pixels - low) / (high - low).clamp(min=1e-6)).numpy(), maps.numpy()
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, in the style of all of them once `STYLE` is active."""
     # No pyplot: a figure of its own leaves no global state, and needs no display.
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _finish(figure: Figure, dataset: Dataset, path: str | Path, note: str) -> None:
+def finish_figure(figure: Figure, dataset: Dataset, path: str | Path, note: str) -> None:
+    """Write a figure, with the origin of its images, a note and the warning at its foot."""
     origin = single_origin(dataset) or "origin unknown"
     figure.get_layout_engine().set(rect=(0, 0.3 / figure.get_figheight(), 1, 1 - 0.3 / figure.get_figheight()))
     figure.text(0.01, 0.06 / figure.get_figheight(), f"{origin} images; {note}", color="#666666", fontsize=7)
@@ -264,7 +266,8 @@ def _varied_rows(labels: Sequence[Sequence[str]], count: int) -> list[int]:
     return [first[finding] for finding in found[:count]]
 
 
-def _wrapped(report: str | None) -> str:
+def wrapped(report: str | None) -> str:
+    """A report in short lines, cut where it is long."""
     report = report or "(no report)"
     lines = [line for part in report.splitlines() for line in textwrap.wrap(part, 62) or [""]]
     if len(lines) > _MAX_REPORT_LINES:

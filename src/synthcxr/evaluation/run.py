@@ -6,21 +6,26 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedModel, ProcessorMixin
 
 from ..data.pairs import load_pairs
-from . import retrieval, zero_shot
+from ..data.schema import SPLITS
+from . import image_fidelity, retrieval, zero_shot
 from .classification import ClassificationProtocol
 from .confounds import brightness_baseline
 from .encoder import Encoder, embed_dataset, load_encoder
+from .image_features import FeatureExtractor, load_feature_extractor
 from .results import RESULTS_NAME, Result, merge_results, read_results, write_results
 from .rows import column_values, dataset_digest, single_origin
+from .sample_grid import plot_generated
 
 
 logger = logging.getLogger(__name__)
 
 TASKS = (zero_shot.TASK, retrieval.TASK)
+SAMPLES_NAME = "samples-{name}.png"
+"""The picture of generated images beside their studies, in the folder of the results."""
 
 
 def evaluate(
@@ -122,3 +127,67 @@ def _zero_shot_variants(dataset: Dataset) -> list[dict[str, str | bool]]:
 
 def _has_reports(dataset: Dataset) -> bool:
     return "report" in dataset.column_names and any(text and text.strip() for text in column_values(dataset, "report"))
+
+
+def evaluate_fidelity(
+    model: str | Path | FeatureExtractor,
+    datasets: Sequence[str | Path],
+    *,
+    reference: str | Path,
+    output_dir: str | Path,
+    vision_language_model: str | Path | None = None,
+    num_bootstrap: int = 1000,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: bool = True,
+) -> list[Result]:
+    """
+    Measure generated pairs against the test split of a reference, and bring `output_dir/results.json` up to date.
+
+    The reference's training split, where it has one, is taken for what the generator was trained on: it gives the
+    floors, and is searched for copies. A grid of samples is drawn where pairs belong to studies of the reference.
+
+    Args:
+        model (`str`, `Path` or `FeatureExtractor`): Classifier, or another image encoder.
+        datasets (sequence of folders or Hub ids): Generated pairs; all their splits are measured together.
+        reference (`str` or `Path`): Real or simulated pairs with a split `test`.
+        output_dir (`str` or `Path`): Gets `results.json` and the grids.
+        vision_language_model (`str` or `Path`, *optional*): Dual encoder that says whether images go with reports.
+        num_bootstrap (`int`, *optional*, defaults to 1000): Resamples of patients; 0 for no intervals.
+        seed (`int`, *optional*, defaults to 0): Of all draws.
+        batch_size (`int`, *optional*, defaults to 64): Images embedded at once.
+        progress (`bool`, *optional*, defaults to `True`): Show progress bars.
+
+    Returns:
+        `list[Result]`: Those of this call.
+    """
+    path = Path(output_dir) / RESULTS_NAME
+    old = read_results(path) if path.exists() else []
+    extractor = load_feature_extractor(model, batch_size=batch_size) if isinstance(model, str | Path) else model
+    held_out, training = load_pairs(reference, "test"), load_pairs(reference, "train", optional=True)
+    (reference_name,) = _named([reference])
+    results: list[Result] = []
+    for name, source in _named(datasets).items():
+        generated = _all_splits(source)
+        results += image_fidelity.fidelity(
+            extractor,
+            generated,
+            held_out,
+            training=training,
+            vision_language_model=vision_language_model,
+            protocol=image_fidelity.FidelityProtocol(num_bootstrap=num_bootstrap, seed=seed),
+            dataset_name=name,
+            reference_name=reference_name,
+            progress=progress,
+        )
+        figure = Path(output_dir) / SAMPLES_NAME.format(name=name.replace("/", "--"))
+        plot_generated(generated, held_out, figure, seed=seed)
+    write_results(path, merge_results(old, results))
+    return results
+
+
+def _all_splits(source: str | Path) -> Dataset:
+    parts = [load_pairs(source, split, optional=True) for split in SPLITS]
+    if not any(parts):
+        raise ValueError(f"{source} has none of the splits {', '.join(SPLITS)}.")
+    return concatenate_datasets([part for part in parts if part is not None])

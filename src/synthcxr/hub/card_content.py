@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult
 
 from ..evaluation.results import Result
 from ..ontology import FINDING_IDS
+from .dataset_build import shipped_sources
 from .dataset_statistics import SplitStatistics
 
 
@@ -23,6 +24,7 @@ _MEAN_OF = "; mean of "
 _ACRONYMS = {"auroc", "auprc"}
 _MAX_SOURCES = 12
 _SIMULATION = f"synthcxr {version('synthcxr')} simulation, Apache-2.0"
+_SHIPPED = f"generator that comes with synthcxr {version('synthcxr')}, Apache-2.0"
 
 
 def results_content(results: Sequence[Result]) -> Content:
@@ -82,9 +84,11 @@ def composition(
     Args:
         splits (`Mapping[str, SplitStatistics]`): Counts per split.
         name (`str`, *optional*): Name of the dataset.
-        licenses (`Mapping[str, str]`, *optional*): Licence per source; simulated rows are the simulation's.
+        licenses (`Mapping[str, str]`, *optional*):
+            Licence per source; simulated rows are the simulation's, those of shipped generators are known.
     """
-    licenses = licenses or {}
+    has_drawn = any(split.origins["synthetic"] for split in splits.values())
+    licenses = dict.fromkeys(shipped_sources() if has_drawn else (), _SHIPPED) | dict(licenses or {})
     origins = [
         origin
         for origin in ("real", "simulated", "synthetic", None)
@@ -138,8 +142,14 @@ def dataset_content(splits: Mapping[str, SplitStatistics], *, licenses: Mapping[
         ],
         "quality_words": _quality_words(splits),
         "quality_scores": _quality_scores(splits),
-        "simulated_only": all(set(split.origins) == {"simulated"} for split in splits.values()),
+        "kind": _kind(splits),
     }
+
+
+def _kind(splits: Mapping[str, SplitStatistics]) -> str:
+    """Origin of every row in one word; `"mixed"` where they differ."""
+    origins = {origin for split in splits.values() for origin in split.origins}
+    return str(origins.pop() or "mixed") if len(origins) == 1 else "mixed"
 
 
 def _result_section(group: Sequence[Result]) -> Content:
@@ -225,9 +235,9 @@ def _comparison(result: Result) -> str:
             words.append(f"within {column}" + (" and brightness" if matched else ""))
         elif name == "negatives":
             words.append(f"against {_words(value)} only")
-        elif name == "score":
+        elif name == "score" and not value.startswith("logit of "):  # the classifier's own score is the plain one
             words.append(f"{_words(value)} alone")
-        else:
+        elif name != "score":
             words.append(f"{name}: {value}")
     return ", ".join(words)
 

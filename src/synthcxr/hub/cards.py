@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,14 +11,26 @@ import pyarrow.parquet as pq
 import yaml
 from datasets import Features, List
 from huggingface_hub import DatasetCard, DatasetCardData, ModelCard, ModelCardData
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..data.whole_files import write_text
 from ..evaluation.results import RESULTS_NAME, Result, read_results
-from .card_content import composition, dataset_content, model_index_entries, results_content
-from .checkpoints import count_parameters, read_config, read_json, read_record, training_content
+from .card_content import dataset_content, model_index_entries, results_content
+from .checkpoints import (
+    CLASSIFIER_RECORD_NAME,
+    RECORD_NAME,
+    count_parameters,
+    is_classifier,
+    read_config,
+    read_json,
+    read_record,
+    training_content,
+)
 from .citations import citations, method_name
-from .dataset_statistics import dataset_shards, describe_dataset, read_features
+from .dataset_build import build_content, report_origins, shipped_sources
+from .dataset_statistics import SplitStatistics, dataset_shards, describe_dataset, first_image_size, read_features
+from .fidelity_content import TASK, fidelity_content
+from .rendering import render_template
+from .training_sets import find_training_sets, row_origins
 
 
 PLACEHOLDER = "org/name"
@@ -50,7 +60,7 @@ def render_model_card(
         results (`Sequence[Result]`, *optional*):
             Measurements; by default those of `results.json` in the folder, if there is one.
         training (`Mapping`, *optional*):
-            Record of the training; by default the `pretraining.json` that `pretrain` left in the folder, if any.
+            Record of the training; by default what `pretrain`, or the training of a classifier, left in the folder.
         datasets (`Sequence[str | Path]`, *optional*):
             Folders of the pairs it was trained on, to count their rows by origin; by default those that the record
             names and that are still there.
@@ -65,33 +75,34 @@ def render_model_card(
     config = read_config(path)
     method = method_name(config.get("model_type", "unknown"))
     title = f"{method} for chest radiographs" if repo_id == PLACEHOLDER else repo_id.split("/")[-1]
-    results = _stored_results(path) if results is None else results
-    training = read_record(path) if training is None else training
-    trained_on = {name: _local_folder(name, Path(path)) for name in _dataset_names(training)}
-    datasets = [folder for folder in trained_on.values() if folder] if datasets is None else datasets
-    compositions = [composition(describe_dataset(folder), name=Path(folder).name) for folder in datasets]
-    origins = _origins(compositions)
+    results = stored_results(path) if results is None else results
+    classifies = is_classifier(config)
+    if training is None:
+        training = read_record(path, CLASSIFIER_RECORD_NAME if classifies else RECORD_NAME)
+    trained_on = find_training_sets(training, Path(path), datasets)
     index = model_index_entries(results)
     data = ModelCardData(
         language="en",
         license=license,
         library_name="transformers",
-        pipeline_tag="zero-shot-image-classification",
-        tags=["medical", "radiology", "chest-x-ray", "vision-language", config.get("model_type", "unknown"), *origins],
-        datasets=[name for name, folder in trained_on.items() if _is_hub_id(name) and folder is None] or None,
+        pipeline_tag="image-classification" if classifies else "zero-shot-image-classification",
+        tags=["medical", "radiology", "chest-x-ray"]
+        + [*(() if classifies else ("vision-language",)), config.get("model_type", "unknown"), *trained_on.origins],
+        datasets=trained_on.hub_ids or None,
         metrics=sorted({entry.metric_type for entry in index}) or None,
         model_name=title,
         eval_results=index or None,
     )
-    body = _render(
-        "model_card.md.j2",
+    body = render_template(
+        "classifier_card.md.j2" if classifies else "model_card.md.j2",
         title=title,
         repo_id=repo_id,
         method=method,
         model_facts=_model_facts(path, config, license),
-        compositions=compositions,
+        compositions=trained_on.compositions,
         results=results_content(results) if results else None,
-        figures=_figures(path),
+        figures=figures(path),
+        labels=list((config.get("id2label") or {}).values()),
         citations=citations(config.get("model_type")),
         **training_content(training),
     )
@@ -102,7 +113,7 @@ def render_dataset_card(
     path: str | Path,
     *,
     repo_id: str = PLACEHOLDER,
-    results: Sequence[Result] = (),
+    results: Sequence[Result] | None = None,
     license: str | None = None,
     source_licenses: Mapping[str, str] | None = None,
 ) -> DatasetCard:
@@ -112,9 +123,11 @@ def render_dataset_card(
     Args:
         path (`str` or `Path`): Folder that `build_pairs` wrote.
         repo_id (`str`, *optional*, defaults to `"org/name"`): Hub id in the loading examples; `publish` sets it.
-        results (`Sequence[Result]`): Measurements of the dataset itself, such as its fidelity.
+        results (`Sequence[Result]`, *optional*):
+            Measurements of the dataset itself, such as its fidelity; by default those of `results.json` in the folder.
         license (`str`, *optional*):
-            As the Hub spells it. `"apache-2.0"` when every row is simulated; otherwise it must be given.
+            As the Hub spells it. `"apache-2.0"` when every row is simulated, or drawn by a shipped generator for a
+            simulated report; otherwise it must be given.
         source_licenses (`Mapping[str, str]`, *optional*):
             Per value of the column `source`, the licence of that generator or collection.
 
@@ -127,24 +140,33 @@ def render_dataset_card(
     splits = describe_dataset(path)
     content = dataset_content(splits, licenses=source_licenses)
     if license is None:
-        if not content["simulated_only"]:
-            raise ValueError(f"{path} has rows that are not simulated; pass their license.")
+        if not (content["kind"] == "simulated" or _is_ours(path, splits)):
+            raise ValueError(
+                f"{path} has rows that are not simulated; pass their license (--license), which follows from where "
+                "images and reports come from."
+            )
         license = "apache-2.0"
+    results = stored_results(path) if results is None else results
+    others = [result for result in results if result.task != TASK]
     shard = next(iter(dataset_shards(path).values()))[0]
     features = read_features(shard)
     title = "Chest radiographs with reports" if repo_id == PLACEHOLDER else repo_id.split("/")[-1]
     data = _dataset_metadata(path, license=license, title=title, content=content)
-    body = _render(
+    body = render_template(
         "dataset_card.md.j2",
         title=title,
         repo_id=repo_id,
         license=license,
         columns=[(name, _type_name(feature)) for name, feature in features.items()],
-        has_objects="objects" in features,
-        example_report=_example_report(shard, features) if content["simulated_only"] else None,
-        results=results_content(results) if results else None,
+        has_objects=any(split.num_boxes for split in splits.values()),
+        image_size=first_image_size(shard),
+        example_report=_example_report(shard, features) if content["kind"] == "simulated" else None,
+        fidelity=fidelity_content(results),
+        figures=figures(path),
+        results=results_content(others) if others else None,
         citations=citations(),
         **content,
+        **build_content(path),
     )
     return DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}")
 
@@ -173,95 +195,23 @@ def set_repo_id(text: str, repo_id: str) -> str:
     return _REPO_ID_LINE.sub(lambda _: f'repo_id = "{repo_id}"', text)
 
 
-def template_path(name: str) -> Path:
+def stored_results(path: str | Path) -> list[Result]:
     """
-    Where a card template lies: inside the installed package, or `hub_cards/` of the checkout.
+    The results of a folder; none when it has no `results.json`.
 
     Raises:
-        ValueError: When there is no template of that name.
+        ValueError: When the file is damaged.
     """
-    package = Path(str(files("synthcxr")))
-    for folder in (package / "hub_cards", package.parents[1] / "hub_cards"):
-        if (folder / name).is_file():
-            return folder / name
-    raise ValueError(f"there is no card template {name!r}; expected one of hub_cards/*.md.j2.")
-
-
-def _render(name: str, **content: Any) -> str:
-    # Values are never parsed as templates; `cell`, `code` and `fence` keep them from becoming Markdown or HTML.
-    environment = Environment(
-        loader=FileSystemLoader(template_path(name).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    environment.filters |= {"cell": _cell, "code": _code, "fence": _fence}
-    environment.filters |= {"count": _count, "decimal": _decimal, "percent": _percent}
-    text = environment.get_template(name).render(**content)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
-
-
-def _cell(value: Any) -> str:
-    """A value on one line of Markdown that it cannot leave."""
-    if value is None or value == "":
-        return "–"
-    text = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\|`*\[\]])", r"\\\1", text)
-
-
-def _code(value: Any) -> str:
-    """A name as code, which nothing turns into a link or markup."""
-    text = " ".join(str(value or "").split()).replace("`", "'")
-    return f"`{text}`" if text else "–"
-
-
-def _fence(text: str, language: str = "") -> str:
-    """A block of code that is longer fenced than anything inside it."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text.strip()}\n{fence}"
-
-
-def _count(value: int) -> str:
-    return f"{value:,}"
-
-
-def _decimal(value: float | None) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
-
-
-def _stored_results(path: str | Path) -> list[Result]:
     file = Path(path) / RESULTS_NAME
     return read_results(file) if file.is_file() else []
 
 
-def _origins(compositions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Origins that a training set has rows of, as tags."""
-    found = set()
-    for item in compositions:
-        for split in item["splits"]:
-            found |= {origin for origin, rows in zip(item["origins"], split["origins"], strict=True) if rows}
-    return sorted(found - {"not stated"})
-
-
-def _local_folder(name: str, checkpoint: Path) -> Path | None:
-    """The folder of a training set; a relative name is looked for here, then from the folders above the checkpoint."""
-    places = [Path(), *checkpoint.resolve().parents]
-    return next((place / name for place in places if (place / name / "data").is_dir()), None)
-
-
-def _is_hub_id(name: str) -> bool:
-    return re.fullmatch(r"[\w-]+/[\w.-]+", name) is not None
-
-
-def _dataset_names(training: Mapping[str, Any]) -> list[str]:
-    return list((training.get("request") or {}).get("dataset") or ())
+def _is_ours(path: str | Path, splits: Mapping[str, SplitStatistics]) -> bool:
+    """Whether the generators are shipped ones, the reports simulated, and all of it known."""
+    sources = {source for split in splits.values() for source in split.sources}
+    drawn = {source for origin, source in sources if origin == "synthetic"}
+    others = {origin for origin, _ in sources} - {"simulated", "synthetic"}
+    return not others and drawn <= shipped_sources() and report_origins(path) == {"simulated"}
 
 
 def _model_facts(path: str | Path, config: Mapping[str, Any], license: str) -> list[tuple[str, Any]]:
@@ -273,13 +223,14 @@ def _model_facts(path: str | Path, config: Mapping[str, Any], license: str) -> l
         "text tower": text.get("model_type"),
         "image size": _image_size(path) or vision.get("image_size"),
         "shared dimension": config.get("projection_dim"),
+        "pooling": config.get("pooling") if is_classifier(config) else None,
         "stored as": config.get("dtype"),
         "licence of the weights": license,
     }
     return [(name, value) for name, value in facts.items() if value not in (None, "")]
 
 
-def _figures(path: str | Path) -> list[dict[str, str]]:
+def figures(path: str | Path) -> list[dict[str, str]]:
     """Pictures in `figures/`; names that a Markdown link could not hold are passed over."""
     names = sorted(file.name for file in Path(path).glob("figures/*.png"))
     return [
@@ -288,9 +239,9 @@ def _figures(path: str | Path) -> list[dict[str, str]]:
 
 
 def _image_size(path: str | Path) -> str | None:
-    file = Path(path) / "processor_config.json"
-    settings = read_json(file) if file.is_file() else {}
-    size = (settings.get("image_processor") or {}).get("size")
+    files = [Path(path) / name for name in ("processor_config.json", "preprocessor_config.json")]
+    settings = next((read_json(file) for file in files if file.is_file()), {})
+    size = (settings.get("image_processor") or settings).get("size")
     if isinstance(size, dict):
         return " x ".join(str(side) for side in size.values())
     return None if size is None else str(size)
@@ -304,7 +255,8 @@ def _dataset_metadata(path: str | Path, *, license: str, title: str, content: Ma
     data.pretty_name = title
     data.size_categories = next((name for limit, name in _SIZES if content["num_rows"] < limit), "n>1M")
     data.task_categories = ["zero-shot-image-classification", "image-to-text"]
-    data["tags"] = ["medical", "radiology", "chest-x-ray", *_origins([content["composition"]])]
+    origins = row_origins([content["composition"]])
+    data["tags"] = ["medical", "radiology", "chest-x-ray", "not-for-clinical-use", *origins]
     return data
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -14,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features, LargeList, List, Value
+from PIL import Image
 
 from ..data.schema import PAIR_FEATURES, SPLITS
 
@@ -45,6 +47,7 @@ class SplitStatistics:
         ages (`list[float]`): Known ages, years.
         report_words (`list[int]`): Words of every report that is not empty.
         num_distinct_reports (`int`): Distinct texts among them.
+        num_boxes (`int`): Boxes over all rows.
         entities (`Counter`): Entities per type, over all rows.
         quality_scores (`dict[str, list[float]]`): Known scores of every judge.
         quality_words (`dict[str, Counter]`):
@@ -64,6 +67,7 @@ class SplitStatistics:
     ages: list[float] = field(default_factory=list)
     report_words: list[int] = field(default_factory=list)
     num_distinct_reports: int = 0
+    num_boxes: int = 0
     entities: Counter[str] = field(default_factory=Counter)
     quality_scores: dict[str, list[float]] = field(default_factory=dict)
     quality_words: dict[str, Counter[str]] = field(default_factory=dict)
@@ -124,11 +128,28 @@ def read_features(shard: Path) -> Features:
         raise ValueError(f"{shard} declares features that `datasets` does not know.") from error
 
 
+def first_image_size(shard: Path) -> str | None:
+    """Width and height of the first image of a Parquet shard, in words; the others are taken to be like it."""
+    with pq.ParquetFile(shard) as file:
+        if "image" not in file.schema_arrow.names or not file.metadata.num_rows:
+            return None
+        rows = next(file.iter_batches(batch_size=1, columns=["image"])).to_pylist()
+    stored = rows[0]["image"]
+    content = stored.get("bytes") if isinstance(stored, dict) else None
+    try:
+        with Image.open(io.BytesIO(content or b"")) as image:
+            return f"{image.width} x {image.height} pixels"
+    except (OSError, ValueError):
+        return None  # whoever loads it will be told
+
+
 def _rows(shards: list[Path]) -> Iterator[Row]:
     for shard in shards:
         features = read_features(shard)
         _check_features(features, shard)
         columns = [name for name in _COLUMNS if name in features]
+        if isinstance(features.get("objects"), dict) and "bbox" in features["objects"]:
+            columns.append("objects.bbox")  # without the masks beside them
         with pq.ParquetFile(shard) as file:
             for batch in file.iter_batches(batch_size=1024, columns=columns):
                 for row in batch.to_pylist():
@@ -183,6 +204,7 @@ def _count(rows: Iterator[Row]) -> SplitStatistics:
         if (row.get("report") or "").strip():
             counts.report_words.append(len(row["report"].split()))
             reports.add(hash(row["report"]))
+        counts.num_boxes += len((row.get("objects") or {}).get("bbox") or ())
         _count_quality(counts, row.get("quality") or {})
         if row["origin"] == "simulated":
             _count_defects(counts, row.get("prompt"))

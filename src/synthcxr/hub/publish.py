@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +18,28 @@ from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
 from .cards import read_card, render_dataset_card, render_model_card, set_repo_id
-from .checkpoints import checkpoint_files
+from .checkpoints import checkpoint_files, read_json, without_local_names
+from .dataset_build import check_complete
 from .dataset_statistics import dataset_shards, describe_dataset
+from .generator_cards import render_adapter_card, render_pipeline_card
+from .generators import adapter_files, pipeline_files
 
 
-Kind = Literal["model", "dataset"]
+Kind = Literal["model", "pipeline", "adapter", "dataset"]
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
-# What `Trainer` leaves beside a model to resume from; it never travels, so it need not be refused.
-_TRAINER_STATE = ("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt")
-# Files of an older version that would otherwise stay and be loaded beside the new ones.
-_REPLACED = {"model": ["*.safetensors", "*.safetensors.index.json", "*.py"], "dataset": ["data/*"]}
+# What a training leaves beside a model to resume from; it never travels, so it need not be refused.
+_TRAINER_STATE = ("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt", "latents.npy")
+# Files of an older version that would otherwise stay and be loaded beside the new ones; `*` goes into folders, too.
+_CHECKPOINT = ["*.safetensors", "*.safetensors.index.json", "*.py"]
+_REPLACED = {"model": _CHECKPOINT, "pipeline": _CHECKPOINT, "adapter": _CHECKPOINT, "dataset": ["data/*"]}
+# What `save_pretrained` writes, the folder that it loaded from included.
+_CONFIGURATIONS = ("model_index.json", "config.json", "scheduler_config.json", "tokenizer_config.json")
+# A dataset's README as its builder leaves it: no card yet.
+_BUILDERS_README = re.compile(
+    r"\s*# [^\n]+\n\nFor research only; not for clinical use\.\n\n\| split \| rows \|\n\|---\|---\|\n"
+    r"(\|[^\n]*\|\n)*\n```python\n[^`]*```\s*"
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,7 @@ class Publication:
     What was staged, and where it went.
 
     Args:
-        kind (`str`): `"model"` or `"dataset"`.
+        kind (`str`): `"model"`, `"pipeline"`, `"adapter"` or `"dataset"`.
         repo_id (`str`): Hub id.
         path (`Path`, *optional*): The staged folder, when it was kept.
         files (`tuple[tuple[str, int], ...]`): Every file of the folder with its size in bytes, sorted.
@@ -59,6 +72,8 @@ def publish(
     private: bool = True,
     dry_run: bool = False,
     output_dir: str | Path | None = None,
+    license: str | None = None,
+    base_model: str | None = None,
 ) -> Publication:
     """
     Check an artefact, stage the folder that the Hub gets, and push it.
@@ -67,13 +82,17 @@ def publish(
     loading examples. The staged folder appears in one step, after every check has passed.
 
     Args:
-        kind (`str`): `"model"` or `"dataset"`.
+        kind (`str`): `"model"`, `"pipeline"` (a generator), `"adapter"` (of a generator) or `"dataset"`.
         path (`str` or `Path`): Checkpoint or dataset folder; never changed.
         repo_id (`str`): `"org/name"`.
         private (`bool`, *optional*, defaults to `True`): Whether only members of the organisation see it.
         dry_run (`bool`, *optional*, defaults to `False`): Stage and check, push nothing.
         output_dir (`str` or `Path`, *optional*):
             Where the staged folder is kept; by default `<path>-publish` for a dry run, nowhere for a push.
+        license (`str`, *optional*):
+            As the Hub spells it, for a card that is rendered; needed where it does not follow from the data.
+        base_model (`str`, *optional*):
+            Of an adapter whose card is rendered: Hub id of the generator, where the record names a folder.
 
     Returns:
         `Publication`: The staged files and where they went.
@@ -88,18 +107,24 @@ def publish(
     if not path.is_dir():
         raise ValueError(f"{path} is no folder; expected the {kind} to publish.")
     refuse_pickles(path)
-    names = _LISTINGS[kind](path)
+    if base_model is not None and kind != "adapter":
+        raise ValueError(f"base_model is for adapters; a {kind} has none.")
+    sources = _LISTINGS[kind](path)
     if dry_run and output_dir is None:
         output_dir = path.with_name(f"{path.name}-publish")
     target = None if output_dir is None else Path(output_dir).resolve()
     if target is not None:
-        _check_target(target, path, {name.as_posix() for name in names} | {"README.md"})
+        _check_target(target, path, {*sources, "README.md"})
 
     with _staging_folder(target) as staged:
-        for name in names:
+        for name, source in sources.items():
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path / name, staged / name)
-        (staged / "README.md").write_text(set_repo_id(_card(kind, path, repo_id), repo_id), encoding="utf-8")
+            shutil.copyfile(source, staged / name)
+            _drop_local_names(staged / name)
+        options = {"license": license, "base_model": base_model}
+        chosen = {name: value for name, value in options.items() if value is not None}
+        card = set_repo_id(_card(kind, path, repo_id, chosen), repo_id)
+        (staged / "README.md").write_text(card, encoding="utf-8")
         files = tuple(sorted((_name(file, staged), file.stat().st_size) for file in _files(staged)))
         url = None if dry_run else _push(kind, staged, repo_id, private=private)
         if target is not None:
@@ -115,10 +140,11 @@ def refuse_pickles(path: str | Path) -> None:
     Raises:
         ValueError: Names the first such file. What `Trainer` keeps to resume from is passed over: it is not published.
     """
-    for file in sorted(_files(Path(path))):
-        resuming = (
-            file.name in _TRAINER_STATE or file.name.startswith("rng_state") or "checkpoint-" in file.parent.name
-        )
+    path = Path(path)
+    for file in sorted(_files(path)):
+        folders = file.relative_to(path).parent.parts
+        resuming = file.name in _TRAINER_STATE or file.name.startswith("rng_state")
+        resuming = resuming or any("checkpoint-" in name for name in folders)
         if file.suffix.lower() in _PICKLES and not resuming:
             raise ValueError(
                 f"{file} may hold a pickle, which runs code when loaded; keep the weights as safetensors."
@@ -153,27 +179,48 @@ def _check_repo_id(repo_id: str) -> None:
         raise ValueError(f"{repo_id!r} is no Hub id of an organisation or user; expected 'org/name'.")
 
 
-def _model_listing(path: Path) -> list[Path]:
-    return checkpoint_files(path)
+def _model_listing(path: Path) -> dict[str, Path]:
+    return {name.as_posix(): path / name for name in checkpoint_files(path)}
 
 
-def _dataset_listing(path: Path) -> list[Path]:
+def _dataset_listing(path: Path) -> dict[str, Path]:
     check_origins(path)
+    check_complete(path)
     shards = [shard for shards in dataset_shards(path).values() for shard in shards]
-    figures = [*path.glob("figures/*.png"), *path.glob("LICENSE*")]
-    return sorted(file.relative_to(path) for file in (*shards, *figures))
+    others = [file for pattern in ("figures/*.png", "LICENSE*", "results.json") for file in path.glob(pattern)]
+    return {_name(file, path): file for file in sorted((*shards, *others))}
 
 
-_LISTINGS: dict[str, Callable[[Path], list[Path]]] = {"model": _model_listing, "dataset": _dataset_listing}
+_LISTINGS: dict[str, Callable[[Path], dict[str, Path]]] = {
+    "model": _model_listing,
+    "pipeline": pipeline_files,
+    "adapter": adapter_files,
+    "dataset": _dataset_listing,
+}
+_RENDERERS: dict[str, Callable[..., ModelCard | DatasetCard]] = {
+    "model": render_model_card,
+    "pipeline": render_pipeline_card,
+    "adapter": render_adapter_card,
+    "dataset": render_dataset_card,
+}
 
 
-def _card(kind: str, path: Path, repo_id: str) -> str:
-    """The folder's card, or one rendered from its data when its `README.md` has no words."""
+def _drop_local_names(file: Path) -> None:
+    """Take the folders of this machine out of a configuration."""
+    if file.name not in _CONFIGURATIONS:
+        return
+    config = read_json(file)
+    cleaned = without_local_names(config)
+    if cleaned != config:
+        file.write_text(json.dumps(cleaned, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _card(kind: str, path: Path, repo_id: str, options: Mapping[str, str]) -> str:
+    """The folder's card, or one rendered from its data when its `README.md` is none."""
     file = path / "README.md"
-    load, render = (ModelCard, render_model_card) if kind == "model" else (DatasetCard, render_dataset_card)
-    card = read_card(path, load)
-    if card is None or not card.text.strip():
-        card = render(path, repo_id=repo_id)
+    card = read_card(path, DatasetCard if kind == "dataset" else ModelCard)
+    if card is None or not card.text.strip() or _BUILDERS_README.fullmatch(card.text):
+        card = _RENDERERS[kind](path, repo_id=repo_id, **options)
     if "not for clinical use" not in card.text.lower():
         raise ValueError(
             f"{file} does not say 'Not for clinical use'; add it, or remove the file to have it rendered."
@@ -223,17 +270,18 @@ def _replace(staged: Path, target: Path) -> None:
 
 def _push(kind: str, staged: Path, repo_id: str, *, private: bool) -> str:
     api = HfApi()
+    repo_type = "dataset" if kind == "dataset" else "model"
     if private:
         try:
-            public = not api.repo_info(repo_id, repo_type=kind).private
+            public = not api.repo_info(repo_id, repo_type=repo_type).private
         except RepositoryNotFoundError:
             public = False
         if public:
             raise ValueError(f"{repo_id} exists and is public; pass private=False to push to it all the same.")
-    url = api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True)
+    url = api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
     api.upload_folder(
         repo_id=repo_id,
-        repo_type=kind,
+        repo_type=repo_type,
         folder_path=staged,
         commit_message=f"Publish the {kind} with synthcxr",
         delete_patterns=_REPLACED[kind],

@@ -18,8 +18,11 @@ from typing import Any
 _EXPORTS = {
     "ConvirtConfig": "configuration_convirt",
     "ConvirtModel": "modeling_convirt",
+    "CxrClassificationConfig": "configuration_cxr_classification",
+    "CxrClassificationOutput": "modeling_cxr_classification",
     "CxrClipConfig": "configuration_cxr_clip",
     "CxrClipModel": "modeling_cxr_clip",
+    "CxrForImageClassification": "modeling_cxr_classification",
     "CxrImageProcessor": "image_processing_cxr",
     "CxrProcessor": "processing_cxr",
     "GloriaConfig": "configuration_gloria",
@@ -37,8 +40,15 @@ _EXPORTS = {
     "token_alignment_loss": "loss_local_alignment",
     "word_region_loss": "loss_local_alignment",
 }
-_CONFIGS = {"convirt": "ConvirtConfig", "cxr_clip": "CxrClipConfig", "gloria": "GloriaConfig", "mgca": "MgcaConfig"}
+_CONFIGS = {
+    "convirt": "ConvirtConfig",
+    "cxr_classification": "CxrClassificationConfig",
+    "cxr_clip": "CxrClipConfig",
+    "gloria": "GloriaConfig",
+    "mgca": "MgcaConfig",
+}
 _MODELS = {"convirt": "ConvirtModel", "cxr_clip": "CxrClipModel", "gloria": "GloriaModel", "mgca": "MgcaModel"}
+_CLASSIFIERS = {"cxr_classification": "CxrForImageClassification"}
 _AUTO = "transformers.models.auto."
 # Module -> its tables, from model type to class name.
 _TABLES = {
@@ -46,11 +56,12 @@ _TABLES = {
     f"{_AUTO}modeling_auto": {
         "MODEL_MAPPING_NAMES": _MODELS,
         "MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES": _MODELS,
+        "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES": _CLASSIFIERS,
     },
     f"{_AUTO}image_processing_auto": {
         "IMAGE_PROCESSOR_MAPPING_NAMES": dict.fromkeys(_CONFIGS, {"pil": "CxrImageProcessor"})
     },
-    f"{_AUTO}processing_auto": {"PROCESSOR_MAPPING_NAMES": dict.fromkeys(_CONFIGS, "CxrProcessor")},
+    f"{_AUTO}processing_auto": {"PROCESSOR_MAPPING_NAMES": dict.fromkeys(_MODELS, "CxrProcessor")},
 }
 
 __all__ = sorted(_EXPORTS)
@@ -89,18 +100,24 @@ def _register() -> None:
         AutoConfig,
         AutoImageProcessor,
         AutoModel,
+        AutoModelForImageClassification,
         AutoModelForZeroShotImageClassification,
         AutoProcessor,
     )
 
+    image_processors = {"pil": __getattr__("CxrImageProcessor")}
     for model_type, config_name in _CONFIGS.items():
-        config_class, model_class = __getattr__(config_name), __getattr__(_MODELS[model_type])
+        config_class = __getattr__(config_name)
         AutoConfig.register(model_type, config_class, exist_ok=True)
-        AutoModel.register(config_class, model_class, exist_ok=True)
-        AutoModelForZeroShotImageClassification.register(config_class, model_class, exist_ok=True)
-        image_processors = {"pil": __getattr__("CxrImageProcessor")}
         AutoImageProcessor.register(config_class, image_processor_classes=image_processors, exist_ok=True)
-        AutoProcessor.register(config_class, __getattr__("CxrProcessor"), exist_ok=True)
+        if model_type in _CLASSIFIERS:
+            model_class = __getattr__(_CLASSIFIERS[model_type])
+            AutoModelForImageClassification.register(config_class, model_class, exist_ok=True)
+        else:
+            model_class = __getattr__(_MODELS[model_type])
+            AutoModel.register(config_class, model_class, exist_ok=True)
+            AutoModelForZeroShotImageClassification.register(config_class, model_class, exist_ok=True)
+            AutoProcessor.register(config_class, __getattr__("CxrProcessor"), exist_ok=True)
 
 
 if _TABLES.keys() & sys.modules.keys():

@@ -133,7 +133,7 @@ def pretrain(script_args: PretrainingScriptArguments, training_args: Pretraining
             "runtime_seconds": round(time.perf_counter() - started, 1),
             "pairs_per_second": metrics.get("train_samples_per_second"),
             "resumed_from": checkpoint and Path(checkpoint).name,
-            "environment": _environment(),
+            "environment": describe_environment(),
             "finished": True,
         }
         write_json(output_dir / RECORD_NAME, record)
@@ -287,7 +287,8 @@ def _flatten(request: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in request.items() if key != "training"} | request["training"]
 
 
-def _environment() -> dict[str, str]:
+def describe_environment() -> dict[str, str]:
+    """Versions and the device of a run."""
     packages = {name: version(name) for name in ("synthcxr", "torch", "transformers", "datasets")}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     return packages | {"python": platform.python_version(), "device": device}

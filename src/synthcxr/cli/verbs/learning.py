@@ -27,13 +27,25 @@ def pretrain(context: typer.Context) -> None:
 
 
 def evaluate(
-    model: Annotated[str, typer.Option(help="Folder or Hub id of a dual encoder.")],
     dataset: Annotated[list[str], typer.Option(help="Folder or Hub id of pairs; may be given more than once.")],
     output_dir: OutputOption,
-    task: Annotated[
-        list[str] | None, typer.Option(help="zero_shot_classification, image_report_retrieval; both by default.")
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or Hub id of a dual encoder; for fidelity of an image encoder (the shipped classifier)."
+        ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Split to measure on.")] = "test",
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="zero_shot_classification, image_report_retrieval; both by default. Or fidelity, alone."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split to measure on; fidelity takes all.")] = "test",
+    reference: Annotated[
+        str | None, typer.Option(help="For fidelity: pairs with a test split, and the generator's training split.")
+    ] = None,
+    vision_language_model: Annotated[
+        str | None, typer.Option(help="For fidelity: dual encoder that says whether images go with their reports.")
+    ] = None,
     prompt_set: Annotated[list[str] | None, typer.Option(help="Zero-shot prompt sets; 'name' by default.")] = None,
     text_column: Annotated[str, typer.Option(help="Texts to retrieve: report, findings or impression.")] = "report",
     num_bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of patients behind the intervals.")] = 1000,
@@ -42,21 +54,28 @@ def evaluate(
     config: ConfigOption = None,
 ) -> None:
     """Run named tasks on a model and datasets; writes results.json."""
-    from ...evaluation.run import evaluate as run
+    from ...data.shipped import CLASSIFIER
+    from ...evaluation import run
+    from ...evaluation.image_fidelity import TASK
     from ..tables import print_results
 
-    results = run(
-        model,
-        dataset,
-        output_dir=output_dir,
-        tasks=task,
-        split=split,
-        prompt_sets=prompt_set,
-        text_column=text_column,
-        num_bootstrap=num_bootstrap,
-        batch_size=batch_size,
-        seed=seed,
-    )
+    common = {"output_dir": output_dir, "num_bootstrap": num_bootstrap, "seed": seed, "batch_size": batch_size}
+    if TASK in (task or ()):
+        if task != [TASK] or reference is None:
+            raise ValueError("--task fidelity has a model of its own: run it alone, and give --reference.")
+        results = run.evaluate_fidelity(
+            model or CLASSIFIER,
+            dataset,
+            reference=reference,
+            vision_language_model=vision_language_model,
+            **common,
+        )
+    else:
+        if model is None or reference or vision_language_model:
+            raise ValueError("give --model; --reference and --vision-language-model belong to --task fidelity.")
+        results = run.evaluate(
+            model, dataset, tasks=task, split=split, prompt_sets=prompt_set, text_column=text_column, **common
+        )
     print_results(results)
     print(output_dir / "results.json")
 

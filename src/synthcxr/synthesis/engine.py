@@ -1,0 +1,200 @@
+"""A shard is a task of a datatrove pipeline: what a task does, and what is kept of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from datatrove.pipeline.base import PipelineStep
+from tqdm.auto import tqdm
+
+from ..data.dataset_folder import ShardPlan, keep_record, read_record
+from ..data.shards import ShardRecord, write_shard
+from ..data.whole_files import write_json
+from .executors import run_tasks
+from .requests import StoredRequests
+from .sampling import SamplingSettings, Tally, sample_rows
+from .worker_processes import end_with_parent
+
+
+logger = logging.getLogger(__name__)
+
+# Tasks, markers, logs and progress of a run, in the dataset's folder until it is complete.
+STATE = ".synthesis"
+
+_POLL_SECONDS = 0.5
+_NAMED = 3
+_TICKS = ("drawn", "rejected")
+
+
+class SynthesisStep(PipelineStep):
+    """
+    Makes the shard whose number is the task's.
+
+    Args:
+        folder (`str`): The dataset's folder, which every worker sees.
+        settings (`SamplingSettings`): How to draw.
+    """
+
+    name = "images of reports"
+    type = "Synthesis"
+
+    def __init__(self, folder: str, settings: SamplingSettings) -> None:
+        super().__init__()
+        self.folder, self.settings = folder, settings
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
+        """Make shard `rank` as its task in the folder says."""
+        end_with_parent()
+        folder = Path(self.folder)
+        try:
+            with self.track_time():
+                record = _make_shard(folder, rank, self.settings)
+        except Exception as error:
+            # Not every executor hands errors on.
+            with suppress(OSError):
+                number, message = getattr(error, "errno", None), getattr(error, "strerror", None) or str(error)
+                failure = {"type": type(error).__name__, "errno": number, "message": message}
+                write_json(folder / STATE / "failed" / f"{rank:05d}.json", failure)
+            raise
+        self.stat_update("pairs", value=record.num_rows, unit="shard")
+        self.stat_update("rejected", value=len(record.bad_rows), unit="shard")
+
+
+def make_shards(
+    folder: Path,
+    todo: Sequence[ShardPlan],
+    bar: tqdm,
+    *,
+    plans: Sequence[ShardPlan],
+    settings: SamplingSettings,
+    executor: str,
+    workers: int,
+    executor_settings: Mapping[str, Any],
+) -> Iterator[ShardRecord]:
+    """
+    Have an executor make shards, and give their records.
+
+    Args:
+        folder (`Path`): The dataset's folder.
+        todo (`Sequence[ShardPlan]`): Shards that are not made yet.
+        bar (`tqdm`): Told of every image.
+        plans (`Sequence[ShardPlan]`): All shards; the place of one is the number of its task.
+        settings (`SamplingSettings`): How to draw.
+        executor (`str`): Key of `EXECUTORS`.
+        workers (`int`): Tasks at the same time; -1 for no limit.
+        executor_settings (`Mapping`): Further arguments of datatrove's class.
+
+    Raises:
+        ValueError, OSError, RuntimeError: What a worker said, or that it was killed.
+    """
+    state = folder / STATE
+    _write_tasks(state, plans, {plan.path for plan in todo})
+    step = SynthesisStep(str(folder.resolve()), settings)
+    with _shown(state / "progress", bar):
+        run_tasks(executor, step, num_tasks=len(plans), workers=workers, state=state, settings=executor_settings)
+    records = [read_record(folder, plan.path) for plan in todo]
+    if None in records and executor != "slurm":  # which goes on without us
+        _raise_failure(state)
+    _report_notes(state)
+    yield from (record for record in records if record is not None)
+
+
+def _make_shard(folder: Path, rank: int, settings: SamplingSettings) -> ShardRecord:
+    state = folder / STATE
+    task = json.loads((state / "tasks" / f"{rank:05d}.json").read_text(encoding="utf-8"))
+    requests = StoredRequests(state / "tasks" / f"{rank:05d}.jsonl", task["num_pairs"])
+    with _Ticks(state / "progress", rank) as ticks:
+        tally = Tally(ticks.add)
+        record = write_shard(folder, task["path"], task["split"], sample_rows(requests, settings, tally))
+    write_json(state / "notes" / f"{rank:05d}.json", tally.notes())
+    keep_record(folder, record)
+    return record
+
+
+def _write_tasks(state: Path, plans: Sequence[ShardPlan], todo: set[str]) -> None:
+    """What the workers read; and, from the records of shards, which tasks are complete."""
+    for path in sorted((state / "failed").glob("*.json"))[:_NAMED]:
+        failure = json.loads(path.read_text(encoding="utf-8"))
+        logger.warning("An earlier run failed at shard %s: %s", path.stem, " ".join(failure["message"].split()))
+    shutil.rmtree(state, ignore_errors=True)
+    for name in ("tasks", "progress", "completions"):
+        (state / name).mkdir(parents=True)
+    for rank, plan in enumerate(plans):
+        if plan.path not in todo:
+            (state / "completions" / f"{rank:05d}").touch()
+            continue
+        shutil.copyfile(plan.items.path, state / "tasks" / f"{rank:05d}.jsonl")
+        task = {"path": plan.path, "split": plan.split, "num_pairs": len(plan.items)}
+        write_json(state / "tasks" / f"{rank:05d}.json", task)
+
+
+def _raise_failure(state: Path) -> None:
+    failures = sorted((state / "failed").glob("*.json"))
+    if not failures:
+        raise RuntimeError(f"Some shards were not made, and no worker says why; {state / 'logs'} may.")
+    failure = json.loads(failures[0].read_text(encoding="utf-8"))
+    if failure["errno"] is not None:
+        raise OSError(failure["errno"], failure["message"])
+    raise (ValueError if failure["type"] == "ValueError" else RuntimeError)(failure["message"])
+
+
+def _report_notes(state: Path) -> None:
+    notes = [json.loads(path.read_text(encoding="utf-8")) for path in (state / "notes").glob("*.json")]
+    marks, cut = (sum(note[name] for note in notes) for name in ("num_marks", "num_prompts_cut"))
+    if marks:
+        logger.warning("De-identification marks taken out of prompts: %d.", marks)
+    if cut:
+        logger.warning("Prompts longer than the text encoder's window, cut at a sentence: %d.", cut)
+    batches = [note["smallest_batch"] for note in notes if note["smallest_batch"]]
+    if batches:
+        logger.warning("Memory ran out in %d shards: batches were halved, down to %d.", len(batches), min(batches))
+
+
+class _Ticks:
+    """A byte per image in a file of the shard, whose size tells the parent, on whatever machine, how far it is."""
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self._paths = [folder / f"{rank:05d}.{kind}" for kind in _TICKS]
+
+    def __enter__(self) -> _Ticks:
+        self._files = [path.open("wb", buffering=0) for path in self._paths]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files:
+            file.close()
+
+    def add(self, drawn: int, rejected: int) -> None:
+        for file, count in zip(self._files, (drawn, rejected), strict=True):
+            file.write(b"." * count)
+
+
+@contextmanager
+def _shown(folder: Path, bar: tqdm) -> Iterator[None]:
+    """Keep the bar at what the workers' files say."""
+    start, stop = bar.n, threading.Event()
+
+    def show() -> None:
+        drawn, rejected = (sum(path.stat().st_size for path in folder.glob(f"*.{kind}")) for kind in _TICKS)
+        bar.set_postfix(rejected=rejected, refresh=False)
+        bar.update(start + drawn + rejected - bar.n)
+
+    def follow() -> None:
+        while not stop.wait(_POLL_SECONDS):
+            show()
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        follower.join()
+        show()

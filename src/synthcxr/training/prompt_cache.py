@@ -1,0 +1,52 @@
+"""Prompts of a frozen text encoder, each encoded once while memory lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from ..pipelines.text_conditioning import encode_prompts
+
+
+class PromptCache:
+    """
+    Captions to what the UNet reads.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): Of the generator.
+        text_encoder (`PreTrainedModel`): Not trained.
+        max_bytes (`int`, *optional*, defaults to 1 GiB): Embeddings beyond it are computed anew at every draw.
+    """
+
+    def __init__(self, tokenizer: Any, text_encoder: Any, *, max_bytes: int = 1024**3) -> None:
+        self.tokenizer = tokenizer
+        self.text_encoder = text_encoder
+        self.max_bytes = max_bytes
+        self._stored: dict[str, torch.Tensor] = {}
+        self._bytes = 0
+
+    @torch.no_grad()
+    def __call__(self, captions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Embeddings `(batch_size, length, dim)`, and a mask `(batch_size, length)`, `None` where all is read."""
+        found = {text: self._stored[text] for text in captions if text in self._stored}
+        missing = [text for text in dict.fromkeys(captions) if text not in found]
+        if missing:
+            embeds, mask = encode_prompts(missing, self.tokenizer, self.text_encoder)
+            for place, text in enumerate(missing):
+                found[text] = embeds[place] if mask is None else embeds[place, mask[place].bool()]
+                self._store(text, found[text])
+        rows = [found[text].to(self.text_encoder.device) for text in captions]
+        lengths = torch.tensor([len(row) for row in rows], device=rows[0].device)
+        embeds = pad_sequence(rows, batch_first=True)
+        if len({len(row) for row in rows}) == 1:
+            return embeds, None
+        return embeds, (torch.arange(embeds.shape[1], device=embeds.device) < lengths[:, None]).long()
+
+    def _store(self, text: str, embeds: torch.Tensor) -> None:
+        size = embeds.numel() * embeds.element_size()
+        if self._bytes + size <= self.max_bytes:
+            self._stored[text] = embeds.cpu().clone()
+            self._bytes += size

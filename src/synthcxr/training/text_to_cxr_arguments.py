@@ -1,0 +1,125 @@
+"""Arguments of text-to-CXR training: what is learnt, by which generator, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass
+class DiffusionTrainingArguments:
+    """How a generator is trained, from scratch or by an adapter."""
+
+    output_dir: str = field(metadata={"help": "Folder of the run; a run that was stopped goes on there."})
+    dataset: list[str] = field(
+        default_factory=list, metadata={"help": "Folders or Hub ids of pairs in the schema of synthcxr."}
+    )
+    dataset_revision: str | None = field(default=None, metadata={"help": "Commit of the pairs; pin it to publish."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Train on the first so many pairs only."})
+    max_eval_samples: int = field(default=512, metadata={"help": "Validation pairs that are measured."})
+    captions: Literal["mixed", "report", "findings", "impression"] = field(
+        default="mixed", metadata={"help": "What is read: a column, or in turn sections and some of their sentences."}
+    )
+    caption_dropout: float = field(default=0.1, metadata={"help": "Share of draws without a caption, for guidance."})
+    balance_findings: float = field(
+        default=0.0,
+        metadata={
+            "help": "Draw pairs of rare findings more often: by the inverse frequency of the rarest, to this power."
+        },
+    )
+    objective: Literal["flow", "epsilon", "v_prediction"] = field(
+        default="flow",
+        metadata={"help": "What is predicted; a checkpoint's own scheduler decides where there is one."},
+    )
+    time_mean: float = field(default=0.0, metadata={"help": "Flow: mean of the logit of sigma; above 0, more noise."})
+    time_std: float = field(default=1.0, metadata={"help": "Flow: standard deviation of the logit of sigma."})
+    min_snr_gamma: float | None = field(
+        default=5.0, metadata={"help": "Diffusion: cap of the signal-to-noise ratio in the weights (min-SNR)."}
+    )
+    max_steps: int = field(
+        default=20_000, metadata={"help": "Optimiser steps. A finished run goes on if it is raised."}
+    )
+    per_device_train_batch_size: int = field(default=32, metadata={"help": "Pairs per device and pass."})
+    gradient_accumulation_steps: int = field(default=1, metadata={"help": "Passes per optimiser step."})
+    learning_rate: float = field(default=4e-4, metadata={"help": "Peak of AdamW."})
+    muon_learning_rate: float | None = field(
+        default=None, metadata={"help": "Peak of Muon, which then takes over matrices and kernels from AdamW."}
+    )
+    weight_decay: float = field(default=0.01, metadata={"help": "Decoupled weight decay."})
+    lr_scheduler_type: Literal["constant_with_warmup", "cosine", "linear"] = field(
+        default="constant_with_warmup", metadata={"help": "Shape of the learning rate."}
+    )
+    warmup_steps: int = field(default=500, metadata={"help": "Steps of warm-up."})
+    max_grad_norm: float = field(default=1.0, metadata={"help": "Gradients are clipped to this norm."})
+    mixed_precision: Literal["no", "fp16", "bf16"] = field(default="no", metadata={"help": "Arithmetic of a pass."})
+    gradient_checkpointing: bool = field(default=False, metadata={"help": "Less memory for more time."})
+    seed: int = field(default=0, metadata={"help": "Of weights, order, captions, noise and times."})
+    checkpointing_steps: int = field(default=1000, metadata={"help": "Save, and measure, every so many steps."})
+    save_total_limit: int = field(default=2, metadata={"help": "Checkpoints kept for resuming."})
+    sample_steps: int = field(default=1000, metadata={"help": "Draw a grid of samples every so many steps; 0 never."})
+    sample_prompts: list[str] = field(
+        default_factory=list, metadata={"help": "Prompts of the grid; impressions of validation pairs when absent."}
+    )
+    logging_steps: int = field(default=50, metadata={"help": "Log every so many steps."})
+    dataloader_num_workers: int = field(default=0, metadata={"help": "Processes that prepare batches."})
+    use_cpu: bool = field(default=False, metadata={"help": "Train on the CPU though there is a GPU."})
+    disable_tqdm: bool = field(default=False, metadata={"help": "No progress bar."})
+
+    def __post_init__(self) -> None:
+        if not self.dataset:
+            raise ValueError("there are no pairs; give --dataset.")
+        for name in ("caption_dropout", "balance_findings"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected 0 to 1.")
+        positive = ("max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "checkpointing_steps")
+        for name in (*positive, "save_total_limit", "logging_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected 1 or more.")
+
+
+@dataclass
+class TextToCxrArguments(DiffusionTrainingArguments):
+    """A generator from scratch."""
+
+    image_size: int = field(default=64, metadata={"help": "Side of the square images, in pixels."})
+    autoencoder: str | None = field(
+        default=None, metadata={"help": "Draw the latents of this AutoencoderKL; folded pixels without one."}
+    )
+    cache_latents: bool = field(
+        default=True, metadata={"help": "Encode every image once, before training, and keep the latents on disk."}
+    )
+    pixel_fold: int = field(
+        default=4, metadata={"help": "Without an autoencoder: pixels a side that become channels."}
+    )
+    block_out_channels: list[int] = field(
+        default_factory=lambda: [128, 192], metadata={"help": "Channels of the UNet's levels, multiples of 32."}
+    )
+    layers_per_block: int = field(default=1, metadata={"help": "Residual blocks per level."})
+    attention_from_level: int = field(
+        default=1, metadata={"help": "First level whose places attend to each other and to the words."}
+    )
+    channels_per_head: int = field(default=64, metadata={"help": "Channels of one attention head."})
+    text_model: str | None = field(
+        default=None, metadata={"help": "Pre-trained text encoder (CLIP or BERT family); fresh without one."}
+    )
+    freeze_text_encoder: bool = field(default=False, metadata={"help": "Leave the text encoder as it is."})
+    text_hidden_size: int = field(default=256, metadata={"help": "Width of a fresh text encoder."})
+    text_num_layers: int = field(default=4, metadata={"help": "Layers of a fresh text encoder."})
+    vocab_size: int = field(default=2048, metadata={"help": "Word pieces of a fresh tokenizer."})
+    max_text_length: int = field(default=128, metadata={"help": "Tokens of a text that a fresh encoder reads."})
+    sampling_shift: float = field(default=1.0, metadata={"help": "Flow: shift of the sampling times towards noise."})
+    sampling_steps: int = field(default=16, metadata={"help": "Steps that the generator takes by default."})
+    sampling_guidance: float = field(default=3.0, metadata={"help": "Guidance scale that it takes by default."})
+    ema_decay: float = field(default=0.9995, metadata={"help": "Largest decay of the averaged weights."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.freeze_text_encoder and not self.text_model:
+            raise ValueError("--freeze-text-encoder: a fresh text encoder has nothing to keep; give --text-model.")
+        if self.autoencoder is None and self.image_size % self.pixel_fold:
+            raise ValueError(f"--pixel-fold is {self.pixel_fold}; expected a divisor of {self.image_size} pixels.")
+        bad = [width for width in self.block_out_channels if width % 32 or width % self.channels_per_head]
+        if bad:
+            raise ValueError(
+                f"--block-out-channels has {bad[0]}; expected multiples of 32 and of --channels-per-head."
+            )

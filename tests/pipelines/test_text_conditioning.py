@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from synthcxr.pipelines.text_conditioning import (
+    encode_prompts,
+    encode_tokens,
+    reads_whole_window,
+    tokenize_prompts,
+)
+
+
+TEXTS = ["Large left pleural effusion.", "Normal chest.", ""]
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    with torch.no_grad():
+        yield
+
+
+def test_clip_reads_its_whole_window_without_a_mask(stable_diffusion):
+    pipeline = stable_diffusion[1]
+    assert reads_whole_window(pipeline.text_encoder)
+    embeds, mask = encode_prompts(TEXTS, pipeline.tokenizer, pipeline.text_encoder)
+    assert embeds.shape == (3, 77, 16)
+    assert mask is None
+    expected, _ = pipeline.encode_prompt(TEXTS, "cpu", 1, False)
+    torch.testing.assert_close(embeds, expected)
+
+
+def test_bert_is_padded_to_the_longest_and_masked(flow_pipeline):
+    tokenizer, text_encoder = flow_pipeline.tokenizer, flow_pipeline.text_encoder
+    assert not reads_whole_window(text_encoder)
+    embeds, mask = encode_prompts(TEXTS, tokenizer, text_encoder)
+    lengths = [len(tokenizer(text)["input_ids"]) for text in TEXTS]
+    assert mask.sum(dim=1).tolist() == lengths
+    assert embeds.shape == (3, max(lengths), 16)
+
+
+def test_other_texts_of_the_batch_do_not_change_a_text(flow_pipeline):
+    together, _ = encode_prompts(TEXTS, flow_pipeline.tokenizer, flow_pipeline.text_encoder)
+    for row, text in enumerate(TEXTS):
+        alone, mask = encode_prompts([text], flow_pipeline.tokenizer, flow_pipeline.text_encoder)
+        assert mask.all()
+        torch.testing.assert_close(together[row, : alone.shape[1]], alone[0], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["flow", "clip"])
+def test_texts_beyond_the_window_are_cut(kind, flow_pipeline, stable_diffusion):
+    pipeline = flow_pipeline if kind == "flow" else stable_diffusion[2]
+    tokens = tokenize_prompts(["effusion " * 500], pipeline.tokenizer, pipeline.text_encoder)
+    assert tokens["input_ids"].shape == (1, pipeline.text_encoder.config.max_position_embeddings)
+    assert ("attention_mask" in tokens) == (kind == "flow")
+
+
+def test_tokens_may_be_encoded_apart_from_their_texts(flow_pipeline):
+    tokens = tokenize_prompts(TEXTS, flow_pipeline.tokenizer, flow_pipeline.text_encoder)
+    embeds, mask = encode_prompts(TEXTS, flow_pipeline.tokenizer, flow_pipeline.text_encoder)
+    again = encode_tokens(tokens["input_ids"], flow_pipeline.text_encoder, attention_mask=tokens["attention_mask"])
+    assert torch.equal(again, embeds)
+    assert torch.equal(tokens["attention_mask"], mask)

@@ -1,0 +1,41 @@
+import torch
+from tiny_generators import tiny_flow_pipeline, tiny_stable_diffusion
+
+from synthcxr.pipelines.text_conditioning import encode_prompts
+from synthcxr.training.prompt_cache import PromptCache
+
+
+TEXTS = ["large left effusion", "", "no pneumothorax", "large left effusion"]
+
+
+def test_cached_prompts_are_those_of_the_encoder():
+    pipeline = tiny_flow_pipeline()
+    cache = PromptCache(pipeline.tokenizer, pipeline.text_encoder)
+    for _ in range(2):
+        embeds, mask = cache(TEXTS)
+        expected, expected_mask = encode_prompts(TEXTS, pipeline.tokenizer, pipeline.text_encoder)
+        assert torch.equal(mask, expected_mask)
+        torch.testing.assert_close(embeds * mask[..., None], expected * mask[..., None])
+
+
+def test_a_prompt_is_encoded_once():
+    pipeline = tiny_flow_pipeline()
+    seen = []
+    pipeline.text_encoder.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    cache = PromptCache(pipeline.tokenizer, pipeline.text_encoder)
+    cache(TEXTS)
+    cache([*TEXTS, "clear lungs"])
+    assert seen == [3, 1]
+    small = PromptCache(pipeline.tokenizer, pipeline.text_encoder, max_bytes=0)
+    small(TEXTS)
+    small(TEXTS)
+    assert seen == [3, 1, 3, 3]
+
+
+def test_clip_has_no_mask():
+    pipeline = tiny_stable_diffusion(1)
+    embeds, mask = PromptCache(pipeline.tokenizer, pipeline.text_encoder)(TEXTS)
+    assert mask is None
+    torch.testing.assert_close(embeds, encode_prompts(TEXTS, pipeline.tokenizer, pipeline.text_encoder)[0])
