@@ -10,7 +10,7 @@ def run(capsys, *arguments):
     return caught.value.code, shown.out, shown.err
 
 
-VERBS = ["demo", "simulate", "prepare", "pretrain", "evaluate", "publish", "env"]
+VERBS = ["demo", "simulate", "synthesize", "prepare", "pretrain", "evaluate", "publish", "env"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

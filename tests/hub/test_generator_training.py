@@ -69,12 +69,21 @@ def test_an_adapter_has_a_command_of_its_own():
 
     request = {"dataset": ["org/pairs"], "model_name_or_path": "/home/jane/roentgen", "rank": 8}
     request |= {"train_text_encoder": True, "adapt_convolutions": False, "lora_alpha": None, "max_steps": 100}
-    request |= {"objective": TextToCxrLoraArguments.objective}
     words = shlex.split(training_command(request).replace("\\\n", ""))
     assert words[2] == "training_scripts/train_text_to_cxr_lora.py"
     (arguments,) = parse_arguments([TextToCxrLoraArguments], words[3:], program="train_text_to_cxr_lora.py")
     expected = request | {"model_name_or_path": "roentgen"}
     assert {name: getattr(arguments, name) for name in expected} == expected
+
+
+def test_a_distilled_generator_has_a_command_of_its_own():
+    from synthcxr.training.flow_distillation import FlowDistillationArguments
+
+    request = {"dataset": ["org/pairs"], "model_name_or_path": "org/teacher", "num_windows": 2, "caption_dropout": 0.0}
+    words = shlex.split(training_command(request).replace("\\\n", ""))
+    assert words[2] == "training_scripts/distil_text_to_cxr.py"
+    (arguments,) = parse_arguments([FlowDistillationArguments], words[3:], program="distil_text_to_cxr.py")
+    assert {name: getattr(arguments, name) for name in request} == request
 
 
 def test_a_name_cannot_leave_its_word():

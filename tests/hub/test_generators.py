@@ -41,11 +41,6 @@ def test_states_caches_logs_and_samples_stay_at_home(generator):
     assert not [name for name in names if name.startswith("checkpoint-")]
 
 
-def test_recommended_settings_travel(folder):
-    (folder / "synthesis.json").write_text('{"num_inference_steps": 8}')
-    assert "synthesis.json" in pipeline_files(folder)
-
-
 def test_code_that_does_not_lie_beside_the_weights_comes_from_the_package(folder):
     """As in the checkpoints that are shipped with the package."""
     expected = pipeline_files(folder)

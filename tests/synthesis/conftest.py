@@ -10,8 +10,7 @@ from tiny_generators import tiny_flow_pipeline
 def generator_folder(tmp_path_factory):
     """A checkpoint of ours with random weights."""
     folder = tmp_path_factory.mktemp("generators") / "tiny-generator"
-    tiny_flow_pipeline().save_pretrained(folder)
-    (folder / "synthesis.json").write_text(json.dumps({"num_inference_steps": 2, "guidance_scale": 2.0}))
+    tiny_flow_pipeline(default_num_inference_steps=2, default_guidance_scale=2.0).save_pretrained(folder)
     return folder
 
 

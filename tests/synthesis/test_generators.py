@@ -6,6 +6,11 @@ import pytest
 from synthcxr.synthesis.generators import find_generator, load_generator
 
 
+def recommend(folder, **settings):
+    path = folder / "model_index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
 def test_a_folder_is_found_with_its_name_revision_and_recommendations(generator_folder):
     found = find_generator(generator_folder)
     assert found.source.startswith("tiny-generator@")
@@ -18,8 +23,8 @@ def test_the_revision_changes_with_weights_and_settings_but_not_with_the_card(ge
     (copy / "README.md").write_text("A card.")
     source = find_generator(copy).source
     assert source == find_generator(generator_folder).source
-    (copy / "synthesis.json").write_text("{}")
-    assert find_generator(copy).num_inference_steps == 20
+    recommend(copy, default_num_inference_steps=7)
+    assert find_generator(copy).num_inference_steps == 7
     resettled = find_generator(copy).source
     weights = bytearray((copy / "unet" / "diffusion_pytorch_model.safetensors").read_bytes())
     weights[-1] ^= 1
@@ -44,15 +49,14 @@ def test_a_generator_that_is_missing_is_said_in_one_line(name, message):
 def test_a_damaged_checkpoint_is_said_in_one_line(generator_folder, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(generator_folder, copy)
-    (copy / "synthesis.json").write_text(json.dumps({"num_inference_steps": "many"}))
-    with pytest.raises(ValueError, match=r"synthesis\.json is damaged"):
+    recommend(copy, default_num_inference_steps="many")
+    with pytest.raises(ValueError, match=r"model_index\.json is damaged: steps or guidance are no numbers"):
         find_generator(copy)
     (copy / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"cut")
     with pytest.raises(ValueError, match="cannot be loaded") as caught:
         load_generator(str(copy), dtype="float32", device="cpu", compile_unet=False)
     assert "\n" not in str(caught.value)
     (copy / "model_index.json").write_text("[]")
-    (copy / "synthesis.json").unlink()
     with pytest.raises(ValueError, match=r"model_index\.json is damaged"):
         find_generator(copy)
     (copy / "model_index.json").unlink()

@@ -13,8 +13,8 @@ from synthcxr.training.diffusion_trainer import (
     DiffusionTrainer,
     build_optimizer,
 )
+from synthcxr.training.generator_runs import training_draws, validation_batches
 from synthcxr.training.latent_source import PixelLatents
-from synthcxr.training.text_to_cxr import training_draws, validation_batches
 from synthcxr.training.text_to_cxr_arguments import DiffusionTrainingArguments
 
 

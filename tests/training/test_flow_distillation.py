@@ -15,8 +15,8 @@ from synthcxr.training.flow_distillation import (
     FlowWindows,
     distil_text_to_cxr,
 )
+from synthcxr.training.generator_runs import training_draws
 from synthcxr.training.latent_source import PixelLatents
-from synthcxr.training.text_to_cxr import training_draws
 
 
 @pytest.fixture(scope="module")

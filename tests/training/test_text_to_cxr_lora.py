@@ -14,7 +14,7 @@ from synthcxr.pipelines import CxrSynthesisPipeline, encode_prompts
 from synthcxr.training.arguments import parse_arguments
 from synthcxr.training.diffusion_trainer import ConditionedDenoiser
 from synthcxr.training.generator_adapters import ADAPTER_NAME, add_adapters
-from synthcxr.training.text_to_cxr import RECORD_NAME
+from synthcxr.training.generator_runs import RECORD_NAME
 from synthcxr.training.text_to_cxr_lora import (
     TextToCxrLoraArguments,
     load_generator,

@@ -84,12 +84,12 @@ def training_command(request: Mapping[str, Any]) -> str:
     Returns:
         `str`: For a shell; ends with the folder that it writes to.
     """
-    adapts = bool(request.get("model_name_or_path"))
-    kind, script, output = (
-        (DiffusionTrainingArguments, "train_text_to_cxr_lora.py", "adapter")
-        if adapts
-        else (TextToCxrArguments, "train_text_to_cxr.py", "generator")
-    )
+    if "num_windows" in request:
+        kind, script, output = DiffusionTrainingArguments, "distil_text_to_cxr.py", "generator"
+    elif request.get("model_name_or_path"):
+        kind, script, output = DiffusionTrainingArguments, "train_text_to_cxr_lora.py", "adapter"
+    else:
+        kind, script, output = TextToCxrArguments, "train_text_to_cxr.py", "generator"
     defaults = {item.name: _default(item) for item in fields(kind)}
     lines = [f"accelerate launch training_scripts/{script}"]
     for name, value in request.items():

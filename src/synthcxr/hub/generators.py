@@ -32,7 +32,7 @@ _OF_A_COMPONENT = (
     *("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model"),
 )
 _BESIDE = ("README.md", "LICENSE*", "results.json", "figures/*.png")
-_OF_A_PIPELINE = (INDEX_NAME, "synthesis.json", *_BESIDE)  # `synthesis.json`: how to sample from it
+_OF_A_PIPELINE = (INDEX_NAME, *_BESIDE)
 _CODE_FOLDER = Path(pipelines.__file__).parent
 _PREDICTIONS = {"epsilon": "the noise", "v_prediction": "the velocity of diffusion", "sample": "the image"}
 _TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}

@@ -18,8 +18,7 @@ from ..data.shipped import shipped_checkpoint
 if TYPE_CHECKING:
     from ..pipelines.pipeline_cxr_synthesis import CxrSynthesisPipeline
 
-# Where a checkpoint recommends how to sample from it, beside `model_index.json`.
-SETTINGS_NAME = "synthesis.json"
+# Of checkpoints whose index recommends none.
 DEFAULT_NUM_INFERENCE_STEPS = 20
 DEFAULT_GUIDANCE_SCALE = 4.0
 
@@ -60,12 +59,12 @@ def find_generator(name_or_path: str | Path) -> Generator:
         label = folder.resolve().name
     if not (folder / _INDEX).is_file():
         raise ValueError(f"{name} has no {_INDEX}; expected a generator in the layout of diffusers.")
-    settings = _settings(folder)
+    index = _read_index(folder)
     return Generator(
         folder=folder.resolve(),
-        source=f"{label}@{_revision(folder)}",
-        num_inference_steps=settings.get("num_inference_steps", DEFAULT_NUM_INFERENCE_STEPS),
-        guidance_scale=settings.get("guidance_scale", DEFAULT_GUIDANCE_SCALE),
+        source=f"{label}@{_revision(folder, index)}",
+        num_inference_steps=index.get("default_num_inference_steps", DEFAULT_NUM_INFERENCE_STEPS),
+        guidance_scale=index.get("default_guidance_scale", DEFAULT_GUIDANCE_SCALE),
     )
 
 
@@ -110,29 +109,23 @@ def _download(name: str) -> Path:
         raise ValueError(f"{name} is neither a folder nor a generator that the Hub gives.") from error
 
 
-def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / SETTINGS_NAME
-    if not path.exists():
-        return {}
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / _INDEX
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        steps = settings.get("num_inference_steps", DEFAULT_NUM_INFERENCE_STEPS)
-        scale = settings.get("guidance_scale", DEFAULT_GUIDANCE_SCALE)
+        index = json.loads(path.read_text(encoding="utf-8"))
+        steps = index.get("default_num_inference_steps", DEFAULT_NUM_INFERENCE_STEPS)
+        scale = index.get("default_guidance_scale", DEFAULT_GUIDANCE_SCALE)
         if not isinstance(steps, int) or steps < 1 or not isinstance(scale, int | float):
             raise ValueError("steps or guidance are no numbers")
     except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: {error}.") from error
-    return settings
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}.") from error
+    return index
 
 
-def _revision(folder: Path) -> str:
-    """Of the index, the recommended settings and every file of the components; not of cards and logs beside them."""
-    try:
-        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-        components = [name for name, value in index.items() if isinstance(value, list) and (folder / name).is_dir()]
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{folder / _INDEX} is damaged: no JSON object.") from error
-    files = [folder / _INDEX, folder / SETTINGS_NAME]
+def _revision(folder: Path, index: dict[str, Any]) -> str:
+    """Of the index and every file of the components; not of cards and logs beside them."""
+    components = [name for name in index if isinstance(index[name], list) and (folder / name).is_dir()]
+    files = [folder / _INDEX]
     files += [path for name in components for path in (folder / name).rglob("*") if path.is_file()]
     total = hashlib.sha256()
     for path in sorted(path for path in files if path.is_file()):

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import copy
 import logging
-import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import nn
 
-from ..data.whole_files import write_json
 from ..pipelines import CxrSynthesisPipeline
 from ..pipelines.guidance import guide, join_conditions
 from ..pipelines.noise_schedule import set_steps
 from .diffusion_objectives import denoising_loss
-from .diffusion_trainer import ConditionedDenoiser, DiffusionCollator, DiffusionTrainer
+from .diffusion_trainer import ConditionedDenoiser, DiffusionTrainer
+from .generator_runs import GeneratorTraining, build_training, run_generator_training
 from .generator_samples import GeneratorExport
-from .text_to_cxr import (
-    RECORD_NAME,
-    check_previous,
-    latent_sources,
-    load_generator_pairs,
-    run_request,
-    training_draws,
-    validation_batches,
-)
 from .text_to_cxr_arguments import DiffusionTrainingArguments
 from .text_to_cxr_lora import load_generator, native_image_size
 
@@ -46,9 +36,6 @@ class FlowDistillationArguments(DiffusionTrainingArguments):
     )
     image_size: int | None = field(
         default=None, metadata={"help": "Side of the square images; the generator's own by default."}
-    )
-    cache_latents: bool = field(
-        default=True, metadata={"help": "Encode every image once, before training, and keep the latents on disk."}
     )
     num_windows: int = field(default=4, metadata={"help": "Steps of the distilled generator."})
     teacher_steps: int = field(default=4, metadata={"help": "Steps of the teacher within each of them."})
@@ -173,71 +160,42 @@ class FlowDistillationTrainer(DiffusionTrainer):
 
 def distil_text_to_cxr(args: FlowDistillationArguments) -> dict[str, Any]:
     """
-    Distil a generator of a flow and save it as a pipeline that draws in `num_windows` steps, without guidance.
-
-    A folder with a finished run of the same settings is reused, and goes on where `max_steps` was raised; one that was
-    stopped goes on from its last checkpoint.
+    Distil a generator of a flow and save it as a pipeline that draws in `num_windows` steps, without guidance; see
+    [`run_generator_training`].
 
     Args:
         args (`FlowDistillationArguments`): Teacher, pairs, optimisation.
 
     Returns:
-        `dict`: The record: `request`, `num_pairs`, `num_parameters`, `metrics`, `runtime_seconds`, `finished`.
+        `dict`: The record of the run.
 
     Raises:
         ValueError: If the generator is none of a flow, the folder holds a run of other settings, or the data are not
             pairs.
     """
-    output_dir = Path(args.output_dir)
-    request = run_request(args)
-    previous = check_previous(output_dir, request)
-    if previous is not None and previous["finished"] and previous["metrics"]["steps"] >= args.max_steps:
-        logger.warning("%s already holds this run; it is reused.", output_dir)
-        return previous
-    teacher = load_generator(args.model_name_or_path)
-    if not isinstance(teacher.scheduler, FlowMatchEulerDiscreteScheduler):
-        raise ValueError(f"{args.model_name_or_path} is no generator of a flow: {type(teacher.scheduler).__name__}.")
-    args.image_size = args.image_size or native_image_size(teacher)
-    train, validation = load_generator_pairs(args)
-    student = _student(teacher, args)
-    record = {
-        "request": request,
-        "num_pairs": len(train),
-        "num_parameters": student.unet.num_parameters(),
-        "finished": False,
-    }
-    output_dir.mkdir(parents=True, exist_ok=True)
-    if previous is None:
-        write_json(output_dir / RECORD_NAME, record)
 
-    objective = FlowWindows(teacher.scheduler, args.num_windows)
-    codec = {name: student.config[name] for name in ("pixel_fold", "pixel_mean", "pixel_std")}
-    parts = {"vae": student.vae, "codec": codec}
-    collators = [
-        DiffusionCollator(source, student.tokenizer, student.text_encoder)
-        for source in latent_sources(args, parts, train, validation)
-    ]
-    export = GeneratorExport(student, args, validation)
-    trainer = FlowDistillationTrainer(
-        ConditionedDenoiser(student.unet, student.text_encoder),
-        training_draws(args, train, objective),
-        collators[0],
-        args,
-        teacher=teacher.unet,
-        guidance_scale=args.teacher_guidance,
-        num_steps=args.teacher_steps,
-        ema_decay=args.ema_decay,
-        validation=validation_batches(args, validation, objective, collators[1]),
-        on_checkpoint=export.checkpoint,
-    )
-    started = time.perf_counter()
-    metrics = trainer.train()
-    if trainer.accelerator.is_main_process:
-        export.finish(trainer.last_checkpoint())
-        seconds = round(time.perf_counter() - started + (previous or {}).get("runtime_seconds", 0.0), 1)
-        record |= {"metrics": metrics, "runtime_seconds": seconds, "finished": True}
-        write_json(output_dir / RECORD_NAME, record)
-    return record
+    def build(train: Dataset, validation: Dataset | None) -> GeneratorTraining:
+        teacher = load_generator(args.model_name_or_path)
+        if not isinstance(teacher.scheduler, FlowMatchEulerDiscreteScheduler):
+            kind = type(teacher.scheduler).__name__
+            raise ValueError(f"{args.model_name_or_path} is no generator of a flow: {kind}.")
+        student = _student(teacher, args)
+        return build_training(
+            args,
+            GeneratorExport(student, args, validation),
+            ConditionedDenoiser(student.unet, student.text_encoder),
+            FlowWindows(teacher.scheduler, args.num_windows),
+            train,
+            validation,
+            image_size=args.image_size or native_image_size(teacher),
+            trainer_class=FlowDistillationTrainer,
+            ema_decay=args.ema_decay,
+            teacher=teacher.unet,
+            guidance_scale=args.teacher_guidance,
+            num_steps=args.teacher_steps,
+        )
+
+    return run_generator_training(args, build)
 
 
 def _student(teacher: CxrSynthesisPipeline, args: FlowDistillationArguments) -> CxrSynthesisPipeline:

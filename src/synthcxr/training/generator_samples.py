@@ -16,7 +16,6 @@ from ..pipelines import CxrSynthesisPipeline
 from .text_to_cxr_arguments import DiffusionTrainingArguments
 
 
-PIPELINE_FOLDER = "pipeline"
 _NUM_PROMPTS = 6
 _IMAGES_PER_PROMPT = 6
 
@@ -31,6 +30,8 @@ class GeneratorExport:
         validation (`datasets.Dataset`, *optional*): Pairs whose impressions are prompts where none are given.
     """
 
+    subfolder = "pipeline"  # of a checkpoint
+
     def __init__(
         self, pipeline: CxrSynthesisPipeline, args: DiffusionTrainingArguments, validation: Dataset | None
     ) -> None:
@@ -40,17 +41,21 @@ class GeneratorExport:
         self.output_dir = Path(args.output_dir)
 
     def checkpoint(self, step: int, folder: Path) -> None:
-        """Save the pipeline in a checkpoint's folder; draw samples when it is time."""
-        self.pipeline.save_pretrained(folder / PIPELINE_FOLDER)
+        """Save what was trained in a checkpoint's folder; draw samples when it is time."""
+        self.save(folder / self.subfolder)
         if self.prompts and self.args.sample_steps and step % self.args.sample_steps == 0:
             path = self.output_dir / "samples" / f"step-{step:07d}.png"
             path.parent.mkdir(exist_ok=True)
             self._grid().save(path)
             write_json(path.with_name("prompts.json"), self.prompts)
 
+    def save(self, folder: Path) -> None:
+        """Save what was trained."""
+        self.pipeline.save_pretrained(folder)
+
     def finish(self, checkpoint: Path) -> None:
         """Put the pipeline of a checkpoint where `from_pretrained` looks: the folder of the run."""
-        shutil.copytree(checkpoint / PIPELINE_FOLDER, self.output_dir, dirs_exist_ok=True)
+        shutil.copytree(checkpoint / self.subfolder, self.output_dir, dirs_exist_ok=True)
 
     def _grid(self) -> Image.Image:
         """One row per prompt; columns share their seed, so that only the words differ between rows."""

@@ -32,11 +32,10 @@ class PromptCache:
     def __call__(self, captions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Embeddings `(batch_size, length, dim)`, and a mask `(batch_size, length)`, `None` where all is read."""
         found = {text: self._stored[text] for text in captions if text in self._stored}
-        missing = [text for text in dict.fromkeys(captions) if text not in found]
-        if missing:
-            embeds, mask = encode_prompts(missing, self.tokenizer, self.text_encoder)
-            for place, text in enumerate(missing):
-                found[text] = embeds[place] if mask is None else embeds[place, mask[place].bool()]
+        for text in dict.fromkeys(captions):
+            if text not in found:
+                # One by one: in a batch, its companions would decide the last bits, and a run that goes on has others.
+                found[text] = encode_prompts([text], self.tokenizer, self.text_encoder)[0][0]
                 self._store(text, found[text])
         rows = [found[text].to(self.text_encoder.device) for text in captions]
         lengths = torch.tensor([len(row) for row in rows], device=rows[0].device)

@@ -27,14 +27,13 @@ class DiffusionTrainingArguments:
             "help": "Draw pairs of rare findings more often: by the inverse frequency of the rarest, to this power."
         },
     )
-    objective: Literal["flow", "epsilon", "v_prediction"] = field(
-        default="flow",
-        metadata={"help": "What is predicted; a checkpoint's own scheduler decides where there is one."},
-    )
     time_mean: float = field(default=0.0, metadata={"help": "Flow: mean of the logit of sigma; above 0, more noise."})
     time_std: float = field(default=1.0, metadata={"help": "Flow: standard deviation of the logit of sigma."})
     min_snr_gamma: float | None = field(
         default=5.0, metadata={"help": "Diffusion: cap of the signal-to-noise ratio in the weights (min-SNR)."}
+    )
+    cache_latents: bool = field(
+        default=True, metadata={"help": "Keep latents of an autoencoder on disk: every image is encoded once."}
     )
     max_steps: int = field(
         default=20_000, metadata={"help": "Optimiser steps. A finished run goes on if it is raised."}
@@ -82,11 +81,12 @@ class TextToCxrArguments(DiffusionTrainingArguments):
     """A generator from scratch."""
 
     image_size: int = field(default=64, metadata={"help": "Side of the square images, in pixels."})
+    objective: Literal["flow", "epsilon", "v_prediction"] = field(
+        default="flow",
+        metadata={"help": "What the UNet predicts: velocity of a flow, or noise or velocity."},
+    )
     autoencoder: str | None = field(
         default=None, metadata={"help": "Draw the latents of this AutoencoderKL; folded pixels without one."}
-    )
-    cache_latents: bool = field(
-        default=True, metadata={"help": "Encode every image once, before training, and keep the latents on disk."}
     )
     pixel_fold: int = field(
         default=4, metadata={"help": "Without an autoencoder: pixels a side that become channels."}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,12 @@ from datasets import Dataset
 from transformers import set_seed
 
 from ..data.shipped import shipped_checkpoint
-from ..data.whole_files import write_json
 from ..pipelines import CxrSynthesisPipeline
 from .diffusion_objectives import objective_of
-from .diffusion_trainer import ConditionedDenoiser, DiffusionCollator, DiffusionTrainer, is_trained
+from .diffusion_trainer import ConditionedDenoiser, is_trained
 from .generator_adapters import add_adapters, checkpoint_adapters_only, save_adapters
+from .generator_runs import GeneratorTraining, build_training, run_generator_training
 from .generator_samples import GeneratorExport
-from .text_to_cxr import (
-    RECORD_NAME,
-    check_previous,
-    latent_sources,
-    load_generator_pairs,
-    run_request,
-    training_draws,
-    validation_batches,
-)
 from .text_to_cxr_arguments import DiffusionTrainingArguments
 
 
@@ -43,7 +33,6 @@ class TextToCxrLoraArguments(DiffusionTrainingArguments):
     generator's own scheduler.
     """
 
-    objective: str = field(default="", init=False)  # no flag
     learning_rate: float = field(default=1e-4, metadata={"help": "Peak of AdamW."})
     max_steps: int = field(default=2000, metadata={"help": "Optimiser steps. A finished run goes on if it is raised."})
     model_name_or_path: str = field(
@@ -51,9 +40,6 @@ class TextToCxrLoraArguments(DiffusionTrainingArguments):
     )
     image_size: int | None = field(
         default=None, metadata={"help": "Side of the square images; the generator's own by default."}
-    )
-    cache_latents: bool = field(
-        default=True, metadata={"help": "Encode every image once, before training, and keep the latents on disk."}
     )
     rank: int = field(default=16, metadata={"help": "Rank of the matrices that are added to every weight."})
     lora_alpha: float | None = field(
@@ -80,69 +66,46 @@ class TextToCxrLoraArguments(DiffusionTrainingArguments):
 class AdapterExport(GeneratorExport):
     """Writes the adapters of a run beside its checkpoints, and grids of samples into `samples/`."""
 
-    def checkpoint(self, step: int, folder: Path) -> None:
-        """Save the adapters in a checkpoint's folder; draw samples when it is time."""
-        self.finish(folder)
-        if self.prompts and self.args.sample_steps and step % self.args.sample_steps == 0:
-            path = self.output_dir / "samples" / f"step-{step:07d}.png"
-            path.parent.mkdir(exist_ok=True)
-            self._grid().save(path)
+    subfolder = ""
 
-    def finish(self, folder: Path) -> None:
-        """
-        Save the adapters where `load_lora_weights` looks.
-
-        Args:
-            folder (`Path`): Of the run, or of a checkpoint.
-        """
+    def save(self, folder: Path) -> None:
+        """Save the adapters where `load_lora_weights` looks."""
         text_encoder = self.pipeline.text_encoder
         save_adapters(folder, self.pipeline.unet, text_encoder if is_trained(text_encoder) else None)
+
+    def finish(self, checkpoint: Path) -> None:
+        """Save the adapters in the folder of the run."""
+        self.save(self.output_dir)
 
 
 def train_text_to_cxr_lora(args: TextToCxrLoraArguments) -> dict[str, Any]:
     """
-    Train an adapter and save it in `args.output_dir` as `pytorch_lora_weights.safetensors`.
-
-    `load_lora_weights` of the generator's pipeline loads the folder. A folder with a finished run of the same settings
-    is reused, and goes on where `max_steps` was raised; one that was stopped goes on from its last checkpoint.
+    Train an adapter and save it in `args.output_dir` as `pytorch_lora_weights.safetensors`, which `load_lora_weights`
+    of the generator's pipeline loads from the folder; see [`run_generator_training`].
 
     Args:
         args (`TextToCxrLoraArguments`): Pairs, generator, optimisation.
 
     Returns:
-        `dict`: The record: `request`, `num_pairs`, `num_parameters` (of the adapter), `metrics`, `runtime_seconds`,
-        `finished`.
+        `dict`: The record of the run.
 
     Raises:
         ValueError: If the folder holds a run of other settings, the data are not pairs, or there is no generator.
     """
-    output_dir = Path(args.output_dir)
-    request = run_request(args)
-    previous = check_previous(output_dir, request)
-    if previous is not None and previous["finished"] and previous["metrics"]["steps"] >= args.max_steps:
-        logger.warning("%s already holds this run; it is reused.", output_dir)
-        return previous
-    train, validation = load_generator_pairs(args)
-    pipeline = load_generator(args.model_name_or_path)
-    image_size = native_image_size(pipeline) if args.image_size is None else args.image_size
-    denoiser = _add_adapters(args, pipeline)
-    num_parameters = sum(parameter.numel() for parameter in denoiser.parameters() if parameter.requires_grad)
-    record = {"request": request, "num_pairs": len(train), "num_parameters": num_parameters, "finished": False}
-    output_dir.mkdir(parents=True, exist_ok=True)
-    if previous is None:
-        write_json(output_dir / RECORD_NAME, record)
 
-    args = replace(args, image_size=image_size)
-    export = AdapterExport(pipeline, args, validation)
-    trainer = _build_trainer(args, denoiser, export, train, validation)
-    started = time.perf_counter()
-    metrics = trainer.train()
-    if trainer.accelerator.is_main_process:
-        export.finish(output_dir)
-        seconds = round(time.perf_counter() - started + (previous or {}).get("runtime_seconds", 0.0), 1)
-        record |= {"metrics": metrics, "runtime_seconds": seconds, "finished": True}
-        write_json(output_dir / RECORD_NAME, record)
-    return record
+    def build(train: Dataset, validation: Dataset | None) -> GeneratorTraining:
+        pipeline = load_generator(args.model_name_or_path)
+        image_size = args.image_size or native_image_size(pipeline)
+        denoiser = _add_adapters(args, pipeline)
+        objective = objective_of(
+            pipeline.scheduler, time_mean=args.time_mean, time_std=args.time_std, min_snr_gamma=args.min_snr_gamma
+        )
+        export = AdapterExport(pipeline, args, validation)
+        training = build_training(args, export, denoiser, objective, train, validation, image_size=image_size)
+        checkpoint_adapters_only(training.trainer.accelerator, denoiser)
+        return training
+
+    return run_generator_training(args, build)
 
 
 def load_generator(name_or_path: str) -> CxrSynthesisPipeline:
@@ -192,32 +155,3 @@ def _add_adapters(args: TextToCxrLoraArguments, pipeline: CxrSynthesisPipeline) 
     if args.gradient_checkpointing:
         pipeline.unet.enable_gradient_checkpointing()
     return ConditionedDenoiser(pipeline.unet, pipeline.text_encoder)
-
-
-def _build_trainer(
-    args: TextToCxrLoraArguments,
-    denoiser: ConditionedDenoiser,
-    export: AdapterExport,
-    train: Dataset,
-    validation: Dataset | None,
-) -> DiffusionTrainer:
-    pipeline = export.pipeline
-    objective = objective_of(
-        pipeline.scheduler, time_mean=args.time_mean, time_std=args.time_std, min_snr_gamma=args.min_snr_gamma
-    )
-    codec = {name: pipeline.config[name] for name in ("pixel_fold", "pixel_mean", "pixel_std")}
-    parts = {"vae": pipeline.vae, "codec": codec if pipeline.vae is None else {}}
-    collators = [
-        DiffusionCollator(source, pipeline.tokenizer, pipeline.text_encoder)
-        for source in latent_sources(args, parts, train, validation)
-    ]
-    trainer = DiffusionTrainer(
-        denoiser,
-        training_draws(args, train, objective),
-        collators[0],
-        args,
-        validation=validation_batches(args, validation, objective, collators[1]),
-        on_checkpoint=export.checkpoint,
-    )
-    checkpoint_adapters_only(trainer.accelerator, denoiser)
-    return trainer

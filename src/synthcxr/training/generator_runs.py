@@ -1,0 +1,233 @@
+"""A training of a generator as a run: its folder is reused, gone on with or refused; its pairs, batches, record."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from datasets import Dataset, concatenate_datasets
+
+from ..data import load_pairs
+from ..data.whole_files import write_json
+from ..pipelines import CxrSynthesisPipeline
+from .diffusion_draws import DiffusionDraws, PairOrder
+from .diffusion_trainer import ConditionedDenoiser, DiffusionCollator, DiffusionTrainer
+from .generator_samples import GeneratorExport
+from .latent_source import CachedLatents, EncodedLatents, PixelLatents
+from .pretrain import describe_environment
+from .text_to_cxr_arguments import DiffusionTrainingArguments
+
+
+logger = logging.getLogger(__name__)
+
+RECORD_NAME = "training.json"
+# Settings that say where, how long and how often, not what is learnt: changing them does not make another run.
+_REPORTING = {"output_dir", "max_steps", "checkpointing_steps", "save_total_limit", "sample_steps", "sample_prompts"}
+_REPORTING |= {"logging_steps", "disable_tqdm", "dataloader_num_workers", "cache_latents"}
+
+
+class GeneratorTraining(NamedTuple):
+    """
+    What a run trains, and with what.
+
+    Args:
+        trainer (`DiffusionTrainer`): Trains.
+        export (`GeneratorExport`): Writes what was trained.
+    """
+
+    trainer: DiffusionTrainer
+    export: GeneratorExport
+
+
+def run_generator_training(
+    args: DiffusionTrainingArguments, build: Callable[[Dataset, Dataset | None], GeneratorTraining]
+) -> dict[str, Any]:
+    """
+    Train and save in `args.output_dir`, with a record; or reuse or go on with what is there.
+
+    A folder with a finished run of the same settings is reused, and goes on where `max_steps` was raised; one that was
+    stopped goes on from its last checkpoint.
+
+    Args:
+        args (`DiffusionTrainingArguments`): Become the request of the record.
+        build (`Callable`): From training and validation pairs to the training; not called where a run is reused.
+
+    Returns:
+        `dict`: The record: `request`, `num_pairs`, `num_parameters` (those that are trained), `metrics`,
+        `num_processes`, `runtime_seconds`, `environment`, `finished`.
+
+    Raises:
+        ValueError: If the folder holds a run of other settings, or the data are not pairs.
+    """
+    output_dir, request = Path(args.output_dir), run_request(args)
+    previous = check_previous(output_dir, request)
+    if previous is not None and previous["finished"] and previous["metrics"]["steps"] >= args.max_steps:
+        logger.warning("%s already holds this run; it is reused.", output_dir)
+        return previous
+    train, validation = load_generator_pairs(args)
+    trainer, export = build(train, validation)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    record = {"request": request, "num_pairs": len(train), "finished": False}
+    if previous is None:
+        write_json(output_dir / RECORD_NAME, record)
+    started = time.perf_counter()
+    metrics = trainer.train()
+    if trainer.accelerator.is_main_process:
+        export.finish(trainer.last_checkpoint())
+        seconds = time.perf_counter() - started + (previous or {}).get("runtime_seconds", 0.0)
+        record |= {
+            "num_parameters": sum(parameter.numel() for parameter in trainer.parameters),
+            "metrics": metrics,
+            "num_processes": trainer.accelerator.num_processes,
+            "runtime_seconds": round(seconds, 1),
+            "environment": describe_environment(),
+            "finished": True,
+        }
+        write_json(output_dir / RECORD_NAME, record)
+    return record
+
+
+def build_training(
+    args: DiffusionTrainingArguments,
+    export: GeneratorExport,
+    denoiser: ConditionedDenoiser,
+    objective: Any,
+    train: Dataset,
+    validation: Dataset | None,
+    *,
+    image_size: int,
+    trainer_class: type[DiffusionTrainer] = DiffusionTrainer,
+    **kwargs: Any,
+) -> GeneratorTraining:
+    """
+    The training of a generator.
+
+    Args:
+        args (`DiffusionTrainingArguments`): Optimisation.
+        export (`GeneratorExport`): Of the pipeline whose parts are trained.
+        denoiser (`ConditionedDenoiser`): Of its UNet and text encoder.
+        objective (`FlowMatching`, `Diffusion` or `FlowWindows`): What is learnt.
+        train (`datasets.Dataset`): Pairs.
+        validation (`datasets.Dataset`, *optional*): Held-out pairs.
+        image_size (`int`): Side of the square images.
+        trainer_class (`type`, *optional*, defaults to `DiffusionTrainer`): Trains.
+        kwargs: Of the trainer.
+    """
+    pipeline = export.pipeline
+    collators = [
+        DiffusionCollator(source, pipeline.tokenizer, pipeline.text_encoder)
+        for source in latent_sources(args, pipeline, train, image_size=image_size)
+    ]
+    trainer = trainer_class(
+        denoiser,
+        training_draws(args, train, objective),
+        collators[0],
+        args,
+        validation=validation_batches(args, validation, objective, collators[1]),
+        on_checkpoint=export.checkpoint,
+        **kwargs,
+    )
+    return GeneratorTraining(trainer, export)
+
+
+def load_generator_pairs(args: DiffusionTrainingArguments) -> tuple[Dataset, Dataset | None]:
+    """Training and validation pairs of all datasets, cut to what is asked for."""
+    splits = []
+    for split, limit in (("train", args.max_train_samples), ("validation", args.max_eval_samples)):
+        parts = [
+            load_pairs(name, split=split, revision=args.dataset_revision, optional=split != "train")
+            for name in args.dataset
+        ]
+        parts = [part for part in parts if part is not None]
+        rows = concatenate_datasets(parts) if parts else None
+        splits.append(rows if rows is None or limit is None else rows.select(range(min(limit, len(rows)))))
+    return splits[0], splits[1]
+
+
+def training_draws(args: DiffusionTrainingArguments, train: Dataset, objective: Any) -> DiffusionDraws:
+    """What is drawn at every position of the training."""
+    labels = train["labels"][:] if args.balance_findings else [()] * len(train)
+    order = PairOrder(labels, balance=args.balance_findings, seed=args.seed)
+    return DiffusionDraws(
+        train,
+        objective=objective,
+        order=order,
+        column=args.captions,
+        caption_dropout=args.caption_dropout,
+        seed=args.seed,
+    )
+
+
+def validation_batches(
+    args: DiffusionTrainingArguments, validation: Dataset | None, objective: Any, collator: DiffusionCollator
+) -> list[dict[str, Any]]:
+    """Held-out pairs as batches, each pair with its caption, noise and time, the times spread evenly."""
+    if validation is None:
+        return []
+    order = PairOrder([()] * len(validation), balance=0.0, seed=args.seed)
+    draws = DiffusionDraws(
+        validation, objective=objective, order=order, column=args.captions, caption_dropout=0.0, seed=args.seed
+    )
+    rows = draws.__getitems__(list(range(len(validation))))
+    for place, row in enumerate(rows):
+        row["time"] = objective.even_time((place + 0.5) / len(rows))
+    size = args.per_device_train_batch_size
+    return [collator(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+
+def latent_sources(
+    args: DiffusionTrainingArguments, pipeline: CxrSynthesisPipeline, train: Dataset, *, image_size: int
+) -> list[Any]:
+    """
+    Where training and validation take their latents from.
+
+    Args:
+        args (`DiffusionTrainingArguments`): Whether latents are kept, and where.
+        pipeline (`CxrSynthesisPipeline`): Its autoencoder, or how it folds pixels.
+        train (`datasets.Dataset`): Training pairs.
+        image_size (`int`): Side of the square images.
+    """
+    vae = pipeline.vae
+    if vae is None:
+        codec = {name: pipeline.config[name] for name in ("pixel_fold", "pixel_mean", "pixel_std")}
+        return [PixelLatents(image_size=image_size, **codec)] * 2
+    vae.to("cuda" if torch.cuda.is_available() and not args.use_cpu else "cpu").requires_grad_(requires_grad=False)
+    live = EncodedLatents(vae, image_size=image_size)
+    if not args.cache_latents:
+        return [live, live]
+    path = Path(args.output_dir) / "latents.npy"
+    size, progress = args.per_device_train_batch_size, not args.disable_tqdm
+    return [CachedLatents(train, vae, image_size=image_size, path=path, batch_size=size, progress=progress), live]
+
+
+def run_request(args: DiffusionTrainingArguments) -> dict[str, Any]:
+    """What makes a run another run, as JSON gives it back."""
+    settings = {name: value for name, value in asdict(args).items() if name not in _REPORTING}
+    if args.lr_scheduler_type != "constant_with_warmup":
+        settings["max_steps"] = args.max_steps
+    return json.loads(json.dumps(settings))
+
+
+def check_previous(output_dir: Path, request: dict[str, Any]) -> dict[str, Any] | None:
+    """
+    The record of an earlier run in the folder, if there is one.
+
+    Raises:
+        ValueError: If it had other settings; the message names them.
+    """
+    path = output_dir / RECORD_NAME
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    before = record["request"]
+    differing = sorted(name for name in before | request if before.get(name) != request.get(name))
+    if differing:
+        shown = ", ".join(f"{name} ({before.get(name)!r} then, {request.get(name)!r} now)" for name in differing[:3])
+        raise ValueError(f"{output_dir} holds a run with other settings: {shown}; choose another --output-dir.")
+    return record
