@@ -423,7 +423,7 @@ def test_other_sizes_are_drawn_too(kind, size, pipelines):
         ({"sigmas": [1.0, 0.5], "timesteps": [999]}, "pass one of them"),
         ({"image": np.zeros((32, 32), np.uint8), "strength": 0.1, "num_inference_steps": 4}, "leaves none to take"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_arguments_that_do_not_fit_are_refused_in_one_line(arguments, message, flow_pipeline):
     with pytest.raises(ValueError, match=message) as error:
