@@ -7,7 +7,7 @@ from pathlib import Path
 
 _WEIGHTS = Path(__file__).parents[1] / "weights"
 
-GENERATOR = "synthcxr-generator-64"
+GENERATOR = "synthcxr-generator-64"  # not there yet: it is in training
 CLASSIFIER = "synthcxr-classifier-64"
 
 
@@ -16,7 +16,7 @@ def shipped_checkpoint(name_or_path: str | Path) -> str:
     The folder of a shipped checkpoint; any other folder or Hub id stays as it is.
 
     Args:
-        name_or_path (`str` or `Path`): `"synthcxr-generator-64"`, `"synthcxr-classifier-64"`, or anything else.
+        name_or_path (`str` or `Path`): Such as `"synthcxr-classifier-64"`, or anything else.
 
     Example:
 

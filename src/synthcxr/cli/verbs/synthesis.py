@@ -44,9 +44,7 @@ def synthesize(
         typer.Option(help="Dataset (folder or Hub id), or .jsonl, .csv or .parquet file, of reports or study specs."),
     ],
     output_dir: OutputOption,
-    generator: Annotated[
-        str | None, typer.Option(help="Shipped name, folder or Hub id; the shipped one by default.")
-    ] = None,
+    generator: Annotated[str, typer.Option(help="Folder, Hub id or shipped name of a generator.")],
     split: Annotated[str | None, typer.Option(help="Only this split of the dataset.")] = None,
     num_pairs: Annotated[
         int | None, typer.Option(min=1, help="Pairs in all; one per report by default, more draws several of each.")
@@ -76,13 +74,12 @@ def synthesize(
 ) -> None:
     """Draw an image for every report with a generator: synthetic pairs in Parquet shards. Resumable."""
     from ...data.dataset_folder import read_manifest
-    from ...data.shipped import GENERATOR
     from ...synthesis import synthesize_pairs
 
     folder = synthesize_pairs(
         reports,
         output_dir,
-        generator=generator or GENERATOR,
+        generator=generator,
         split=split,
         num_pairs=num_pairs,
         num_inference_steps=num_inference_steps,
