@@ -6,6 +6,7 @@ import ast
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def export_code(folder: str | Path, module_file: str | Path, class_name: str) -> None:
@@ -23,7 +24,16 @@ def export_code(folder: str | Path, module_file: str | Path, class_name: str) ->
     index_file = folder / "model_index.json"
     index = json.loads(index_file.read_text(encoding="utf-8"))
     index["_class_name"] = [module_file.stem, class_name]
-    _write_whole(index_file, json.dumps(index, indent=2, sort_keys=True) + "\n")
+    _write_json(index_file, index)
+    for file in (index_file, *folder.glob("*/*config.json")):
+        _forget_origin(file)
+
+
+def _forget_origin(file: Path) -> None:
+    """Take out where on this machine a part was loaded from: it is nobody's business, and differs between copies."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if content.pop("_name_or_path", None) is not None:
+        _write_json(file, content)
 
 
 def _with_siblings(file: Path) -> list[Path]:
@@ -38,6 +48,10 @@ def _with_siblings(file: Path) -> list[Path]:
             if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
                 waiting.append(file.with_name(f"{node.module}.py"))
     return found
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    _write_whole(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def _write_whole(path: Path, text: str) -> None:
