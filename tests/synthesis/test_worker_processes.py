@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import multiprocess
 import psutil
@@ -32,6 +33,22 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture
+def interruptible():
+    """A job in the background ignores interrupts, and so would its tests."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+def test_a_job_in_the_background_notices_its_dead_workers_too():
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        test_a_worker_that_is_killed_is_said_instead_of_waiting_for_ever()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def test_everything_that_was_started_ends_when_the_parent_is_killed(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
     process = subprocess.Popen([sys.executable, tmp_path / "program.py"], stdout=subprocess.PIPE, text=True)
@@ -43,13 +60,18 @@ def test_everything_that_was_started_ends_when_the_parent_is_killed(tmp_path):
     assert psutil.wait_procs(children, timeout=60)[1] == []
 
 
+def work_and_die(code):
+    time.sleep(1)
+    os._exit(code)
+
+
 def test_a_worker_that_is_killed_is_said_instead_of_waiting_for_ever():
     with (
         pytest.raises(RuntimeError, match="A worker was killed, perhaps for lack of memory; run again to go on"),
         dead_workers_are_noticed(2),
         multiprocess.get_context("fork").Pool(2) as pool,
     ):
-        list(pool.imap_unordered(os._exit, [9]))
+        list(pool.imap_unordered(work_and_die, [9]))
 
 
 def test_workers_that_end_in_good_order_are_no_cause_of_alarm():
@@ -57,6 +79,6 @@ def test_workers_that_end_in_good_order_are_no_cause_of_alarm():
         assert sorted(pool.imap_unordered(abs, [-1, -2, 3])) == [1, 2, 3]
 
 
-def test_an_interrupt_by_the_user_stays_one():
+def test_an_interrupt_by_the_user_stays_one(interruptible):
     with pytest.raises(KeyboardInterrupt), dead_workers_are_noticed(2):
         signal.raise_signal(signal.SIGINT)

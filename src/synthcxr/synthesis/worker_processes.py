@@ -12,11 +12,16 @@ from multiprocessing.connection import wait
 import multiprocess
 
 
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.1
+_ALARM = signal.SIGUSR1  # not an interrupt, which a job in the background ignores
 
 _is_watching = False
 # Of the parent, while `children_end_with_us`: nothing is ever written, so reading ends when the parent does.
 _life_line: tuple[int, int] | None = None
+
+
+class _WorkerKilled(BaseException):
+    """Raised where the parent waits."""
 
 
 def end_with_parent() -> None:
@@ -54,29 +59,32 @@ def dead_workers_are_noticed(num_workers: int) -> Iterator[None]:
     Raises:
         RuntimeError: If one of them is killed, for example for lack of memory.
     """
-    stop, died = threading.Event(), threading.Event()
-    before = _workers()
+    if num_workers < 2 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stop, before = threading.Event(), _workers()
 
     def watch() -> None:
         seen: set[int] = set()
         while not stop.wait(_POLL_SECONDS):
             seen |= _workers() - before
             if len(seen) > num_workers:
-                died.set()
-                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+                signal.pthread_kill(threading.main_thread().ident, _ALARM)
                 return
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    if num_workers > 1 and threading.current_thread() is threading.main_thread():
-        watcher.start()
+    handler = signal.signal(_ALARM, _raise_worker_killed)
+    threading.Thread(target=watch, daemon=True).start()
     try:
         yield
-    except KeyboardInterrupt:
-        if died.is_set():
-            raise RuntimeError("A worker was killed, perhaps for lack of memory; run again to go on.") from None
-        raise
+    except _WorkerKilled:
+        raise RuntimeError("A worker was killed, perhaps for lack of memory; run again to go on.") from None
     finally:
         stop.set()
+        signal.signal(_ALARM, handler)
+
+
+def _raise_worker_killed(*_: object) -> None:
+    raise _WorkerKilled
 
 
 def _workers() -> set[int]:
