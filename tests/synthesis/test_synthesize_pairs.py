@@ -177,7 +177,7 @@ def test_bad_arguments_are_refused_before_anything_is_loaded(reports, tmp_path):
         ({"generator": "no-such-generator"}, "is no folder with a generator"),
     ):
         with pytest.raises(ValueError, match=message):
-            synthesize_pairs(reports, tmp_path / "pairs", **options)
+            synthesize_pairs(reports, tmp_path / "pairs", **{"generator": "unread", **options})
     assert not (tmp_path / "pairs").exists()
 
 
