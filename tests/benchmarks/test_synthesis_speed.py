@@ -24,7 +24,7 @@ REPORTS = [
     "Mild cardiomegaly. Small right pleural effusion. No pneumothorax.",
     "Right upper lobe mass. Emphysema.",
 ]
-NUM_IMAGES = 32
+NUM_IMAGES = 16
 
 
 def save_generator(folder):
@@ -105,7 +105,7 @@ def ratios(folder, *, rounds, dtype):
 
 
 def test_pairs_are_drawn_five_times_as_fast_as_by_the_common_recipe(generator_folder):
-    assert statistics.median(ratios(generator_folder, rounds=3, dtype="float32")) > 5
+    assert ratios(generator_folder, rounds=1, dtype="float32")[0] > 5
 
 
 if __name__ == "__main__":

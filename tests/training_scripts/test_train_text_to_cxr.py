@@ -66,6 +66,7 @@ def logged(output_dir):
     return {entry["step"]: entry["loss"] for entry in entries if "loss" in entry}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_two_processes_are_one_with_the_whole_batch(pairs_folder, tmp_path):
     steps = ("--max-steps", "6", "--checkpointing-steps", "2")
     one = ("--per-device-train-batch-size", "4", *steps)
