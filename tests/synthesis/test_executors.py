@@ -10,12 +10,17 @@ from synthcxr.synthesis.executors import check_executor_settings, is_at_work
 def test_settings_of_an_executor_are_checked_before_anything_is_done():
     check_executor_settings("local", {"randomize_start_duration": 1})
     check_executor_settings("slurm", {"partition": "gpu", "time": "01:00:00", "gpus_per_task": 1})
-    with pytest.raises(ValueError, match="executor is 'spark'; expected one of local, ray, slurm"):
+    with pytest.raises(ValueError, match="executor is 'spark'; expected one of local, ray, slurm, jobs"):
         check_executor_settings("spark", {})
     with pytest.raises(ValueError, match="has 'cpus', which ray does not take; perhaps 'cpus_per_task'"):
         check_executor_settings("ray", {"cpus": 1})
     with pytest.raises(ValueError, match="lacks 'time', which slurm needs"):
         check_executor_settings("slurm", {"partition": "gpu"})
+    check_executor_settings("jobs", {"storage": "hf://buckets/somebody/pairs", "flavor": "a10g-small"})
+    with pytest.raises(ValueError, match="lacks 'storage', which jobs needs"):
+        check_executor_settings("jobs", {"flavor": "a10g-small"})
+    with pytest.raises(ValueError, match="storage is '/tmp/x'; expected a folder like hf://"):
+        check_executor_settings("jobs", {"storage": "/tmp/x"})
 
 
 @pytest.mark.parametrize("ours", ["tasks", "workers", "logging_dir", "pipeline", "depends"])

@@ -160,3 +160,19 @@ def test_matrices_go_to_muon_and_vectors_are_not_decayed():
     for group in groups:
         assert all(group["orthogonal"] == (item.ndim > 1) for item in group["params"])
         assert (group["weight_decay"] == 0) == (not group["orthogonal"])
+
+
+def test_a_text_encoder_with_a_rate_of_its_own_keeps_to_adamw():
+    pipeline = tiny_flow_pipeline()
+    denoiser = ConditionedDenoiser(pipeline.unet, pipeline.text_encoder)
+    args = DiffusionTrainingArguments(
+        output_dir="x", dataset=["y"], learning_rate=1e-3, muon_learning_rate=0.02, text_learning_rate=1e-4
+    )
+    groups = build_optimizer(denoiser, args).param_groups
+    text = set(pipeline.text_encoder.parameters())
+    for group in groups:
+        of_text = {item in text for item in group["params"]}
+        assert len(of_text) == 1
+        if of_text == {True}:
+            assert (group["lr"], group["orthogonal"]) == (1e-4, False)
+    assert sum(len(group["params"]) for group in groups) == len(list(denoiser.parameters()))

@@ -87,5 +87,5 @@ def test_a_flat_image_gives_finite_gradients():
 
 
 def test_images_below_the_window_are_refused():
-    with pytest.raises(ValueError, match="images are 8x8 pixels; expected at least 11"):
+    with pytest.raises(ValueError, match="An image is 8x8; expected 11 pixels"):
         structure_loss(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8))

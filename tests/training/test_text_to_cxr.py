@@ -118,3 +118,13 @@ def test_latents_of_an_autoencoder_with_a_frozen_clip_are_learnt_too(objective, 
 def test_bad_settings_are_named(flags, message, pairs_folder, tmp_path):
     with pytest.raises(ValueError, match=message):
         arguments(pairs_folder, tmp_path, *flags)
+
+
+def test_a_fresh_text_encoder_reads_before_it_draws_and_only_once(pairs_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("synthcxr.training.report_reading.MIN_POSITIVES", 2)
+    flags = ("--reading-steps", "2", "--text-learning-rate", "1e-4")
+    train_text_to_cxr(arguments(pairs_folder, tmp_path / "run", *flags, "--max-steps", "2"))
+    train_text_to_cxr(arguments(pairs_folder, tmp_path / "run", *flags, "--max-steps", "3"))
+    entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [entry["reading_steps"] for entry in entries if "reading_loss" in entry] == [2]
+    assert "reading_steps" in entries[0]

@@ -24,8 +24,10 @@ def test_a_configuration_holds_flags_of_the_verb_and_settings_of_its_executor(co
     check_executor_settings(settings.get("executor", "local"), settings.get("executor_settings", {}))
 
 
-def test_there_is_a_configuration_for_slurm_and_one_for_ray():
-    assert {"synthesize", "synthesize_slurm", "synthesize_ray"} <= {config.stem for config in CONFIGS}
+def test_every_executor_has_a_configuration():
+    assert {"synthesize", "synthesize_slurm", "synthesize_ray", "synthesize_jobs"} <= {
+        config.stem for config in CONFIGS
+    }
 
 
 def test_the_script_is_the_verb(tmp_path, monkeypatch):

@@ -65,11 +65,29 @@ def ms_ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     both = torch.stack([first, second]).to(first.dtype)  # (2, batch_size, height, width)
     result = torch.ones(len(first), dtype=first.dtype, device=first.device)
     for scale, weight in enumerate(weights):
-        luminance, contrast = _terms(*both)
+        luminance, contrast = similarity_terms(*both)
         term = contrast if scale < scales - 1 else luminance * contrast
         result *= term.mean(dim=(1, 2)).clamp(min=0) ** weight
         both = F.avg_pool2d(both, 2)
     return result
+
+
+def similarity_terms(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    The two terms of SSIM at every place where the window fits.
+
+    Args:
+        first, second (`torch.Tensor` of shape `(..., height, width)`): Grey values of 0 to 1.
+
+    Returns:
+        `tuple`: Luminance, and contrast times structure, of shape `(..., height - 10, width - 10)`.
+    """
+    means = _blur(torch.stack([first, second, first * first, second * second, first * second]))
+    first_mean, second_mean, first_square, second_square, product = means
+    covariance = product - first_mean * second_mean
+    variances = first_square - first_mean**2 + second_square - second_mean**2
+    luminance = (2 * first_mean * second_mean + _C1) / (first_mean**2 + second_mean**2 + _C1)
+    return luminance, (2 * covariance + _C2) / (variances + _C2)
 
 
 def mean_similarity(dataset: Dataset, pairs: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
@@ -118,16 +136,6 @@ def draw_pairs(groups: Sequence[Hashable], *, within: bool, num_pairs: int, seed
     pairs = np.sort(rng.integers(len(group), size=(4 * num_pairs, 2)), axis=1)
     pairs = np.unique(pairs[group[pairs[:, 0]] != group[pairs[:, 1]]], axis=0)
     return rng.permutation(pairs)[:num_pairs]
-
-
-def _terms(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Luminance, and contrast times structure, at every place."""
-    means = _blur(torch.stack([first, second, first * first, second * second, first * second]))
-    first_mean, second_mean, first_square, second_square, product = means
-    covariance = product - first_mean * second_mean
-    variances = first_square - first_mean**2 + second_square - second_mean**2
-    luminance = (2 * first_mean * second_mean + _C1) / (first_mean**2 + second_mean**2 + _C1)
-    return luminance, (2 * covariance + _C2) / (variances + _C2)
 
 
 def _blur(images: torch.Tensor) -> torch.Tensor:

@@ -25,6 +25,7 @@ _NAMES = {
     "nearest_distance_ratio": "distance to the nearest training image, against held-out images",
     "macro_auroc": "macro AUROC of the findings asked for",
     "macro_side_accuracy": "side of the findings asked for, correct",
+    "macro_side_auroc": "left from right, AUROC",
     "report_match": "own report preferred to another's",
 }
 # Of the images that are compared with, the same number stands beside that of the generated ones.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from ..data.dataset_folder import ShardPlan, keep_record, read_record
 from ..data.shards import ShardRecord, write_shard
 from ..data.whole_files import write_json
 from .executors import run_tasks
+from .remote_state import RemoteState
 from .requests import StoredRequests
 from .sampling import SamplingSettings, Tally, sample_rows
 from .worker_processes import end_with_parent
@@ -52,19 +54,54 @@ class SynthesisStep(PipelineStep):
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
         """Make shard `rank` as its task in the folder says."""
         end_with_parent()
-        folder = Path(self.folder)
         try:
             with self.track_time():
-                record = _make_shard(folder, rank, self.settings)
+                record = self.make(rank)
         except Exception as error:
             # Not every executor hands errors on.
             with suppress(OSError):
                 number, message = getattr(error, "errno", None), getattr(error, "strerror", None) or str(error)
-                failure = {"type": type(error).__name__, "errno": number, "message": message}
-                write_json(folder / STATE / "failed" / f"{rank:05d}.json", failure)
+                self.keep_failure(rank, {"type": type(error).__name__, "errno": number, "message": message})
             raise
         self.stat_update("pairs", value=record.num_rows, unit="shard")
         self.stat_update("rejected", value=len(record.bad_rows), unit="shard")
+
+    def make(self, rank: int) -> ShardRecord:
+        """Write a shard, and leave its record where who waits for it looks."""
+        return _make_shard(Path(self.folder), rank, self.settings)
+
+    def keep_failure(self, rank: int, failure: dict[str, Any]) -> None:
+        """Leave word of an error."""
+        write_json(Path(self.folder) / STATE / "failed" / f"{rank:05d}.json", failure)
+
+
+class RemoteSynthesisStep(SynthesisStep):
+    """
+    The same on a machine that shares nothing but a storage with who asks.
+
+    Args:
+        url (`str`): Of the run's folder in the storage.
+        settings (`SamplingSettings`): From [`RemoteState.send_run`].
+    """
+
+    def __init__(self, url: str, settings: SamplingSettings) -> None:
+        super().__init__("", settings)
+        self.remote = RemoteState(url)
+
+    def make(self, rank: int) -> ShardRecord:
+        """Draw in a folder of this machine, then store."""
+        with tempfile.TemporaryDirectory(prefix="synthcxr-") as work:
+            folder = Path(work)
+            (folder / STATE / "progress").mkdir(parents=True)
+            record = _make_shard(folder, rank, self.remote.fetch_task(rank, folder / STATE, self.settings))
+            name = f"notes/{rank:05d}.json"
+            self.remote.send(folder / STATE / name, name)
+            self.remote.send_shard(rank, folder, record)
+        return record
+
+    def keep_failure(self, rank: int, failure: dict[str, Any]) -> None:
+        """Leave word of an error in the storage."""
+        self.remote.write_json(f"failed/{rank:05d}.json", failure)
 
 
 def make_shards(
@@ -74,6 +111,7 @@ def make_shards(
     *,
     plans: Sequence[ShardPlan],
     settings: SamplingSettings,
+    generator: str,
     executor: str,
     workers: int,
     executor_settings: Mapping[str, Any],
@@ -87,23 +125,41 @@ def make_shards(
         bar (`tqdm`): Told of every image.
         plans (`Sequence[ShardPlan]`): All shards; the place of one is the number of its task.
         settings (`SamplingSettings`): How to draw.
+        generator (`str`): As the user named it.
         executor (`str`): Key of `EXECUTORS`.
         workers (`int`): Tasks at the same time; -1 for no limit.
-        executor_settings (`Mapping`): Further arguments of datatrove's class.
+        executor_settings (`Mapping`): Further arguments of datatrove's class; for jobs also their `storage`.
 
     Raises:
         ValueError, OSError, RuntimeError: What a worker said, or that it was killed.
     """
     state = folder / STATE
     _write_tasks(state, plans, {plan.path for plan in todo})
-    step = SynthesisStep(str(folder.resolve()), settings)
-    with _shown(state / "progress", bar):
-        run_tasks(executor, step, num_tasks=len(plans), workers=workers, state=state, settings=executor_settings)
+    options = {"num_tasks": len(plans), "workers": workers}
+    if executor == "jobs":
+        executor_settings = dict(executor_settings)
+        remote = RemoteState.of_run(executor_settings.pop("storage"), state, settings)
+        step = RemoteSynthesisStep(remote.url, remote.send_run(state, settings, generator=generator))
+        with remote.shown(plans, bar):
+            run_tasks(executor, step, state=remote.url, settings=executor_settings, **options)
+        _fetch(remote, folder, plans, todo)
+    else:
+        step = SynthesisStep(str(folder.resolve()), settings)
+        with _shown(state / "progress", bar):
+            run_tasks(executor, step, state=str(state.resolve()), settings=executor_settings, **options)
     records = [read_record(folder, plan.path) for plan in todo]
     if None in records and executor != "slurm":  # which goes on without us
         _raise_failure(state)
     _report_notes(state)
     yield from (record for record in records if record is not None)
+
+
+def _fetch(remote: RemoteState, folder: Path, plans: Sequence[ShardPlan], todo: Sequence[ShardPlan]) -> None:
+    """Bring home what was made elsewhere, and what was said there."""
+    paths = {plan.path for plan in todo}
+    remote.fetch_shards(folder, [rank for rank, plan in enumerate(plans) if plan.path in paths])
+    for name in ("notes", "failed"):
+        remote.fetch_all(name, folder / STATE / name)
 
 
 def _make_shard(folder: Path, rank: int, settings: SamplingSettings) -> ShardRecord:

@@ -10,13 +10,20 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from difflib import get_close_matches
+from importlib.metadata import version
 from io import TextIOBase
 from pathlib import Path
 from typing import Any
 
 import multiprocess
-from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
+from datatrove.executor import (
+    JobsPipelineExecutor,
+    LocalPipelineExecutor,
+    RayPipelineExecutor,
+    SlurmPipelineExecutor,
+)
 from datatrove.pipeline.base import PipelineStep
+from huggingface_hub import get_token
 from loguru import logger as datatrove_logger
 
 from ..data.whole_files import write_json
@@ -25,7 +32,10 @@ from .worker_processes import children_end_with_us, dead_workers_are_noticed
 
 # Decided here, not by the user.
 _OURS = ("self", "pipeline", "tasks", "workers", "logging_dir", "skip_completed", "depends", "depends_job_id")
+# Taken beside the arguments of datatrove's class: where jobs on other machines leave what they make.
+_ALSO = {"jobs": ("storage",)}
 _SUBMITTED = "submitted.json"
+_DATATROVE_ALONE = ["datatrove[io]"]
 _SLOW_TO_LOAD = ["synthcxr.synthesis.engine", "synthcxr.pipelines.pipeline_cxr_synthesis"]
 
 
@@ -43,18 +53,21 @@ def check_executor_settings(executor: str, settings: Mapping[str, Any]) -> None:
     if executor not in EXECUTORS:
         raise ValueError(f"executor is {executor!r}; expected one of {', '.join(EXECUTORS)}.")
     parameters = inspect.signature(EXECUTORS[executor][0].__init__).parameters
-    known = [name for name in parameters if name not in _OURS]
+    known = [*_ALSO.get(executor, ()), *(name for name in parameters if name not in _OURS)]
     for name in settings:
         if name not in known:
             closest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
             raise ValueError(f"executor_settings has {name!r}, which {executor} does not take; perhaps {closest!r}?")
-    missing = [name for name in known if parameters[name].default is inspect.Parameter.empty and name not in settings]
+    needed = [name for name in known if name not in parameters or parameters[name].default is inspect.Parameter.empty]
+    missing = [name for name in needed if name not in settings]
     if missing:
         raise ValueError(f"executor_settings lacks {missing[0]!r}, which {executor} needs.")
+    if executor == "jobs" and "://" not in str(settings["storage"]):
+        raise ValueError(f"storage is {settings['storage']!r}; expected a folder like hf://buckets/name/folder.")
 
 
 def run_tasks(
-    executor: str, step: PipelineStep, *, num_tasks: int, workers: int, state: Path, settings: Mapping[str, Any]
+    executor: str, step: PipelineStep, *, num_tasks: int, workers: int, state: str, settings: Mapping[str, Any]
 ) -> None:
     """
     Run a step for every task that has no completion marker.
@@ -64,12 +77,12 @@ def run_tasks(
         step (`PipelineStep`): What is done.
         num_tasks (`int`): Tasks in all.
         workers (`int`): Tasks at the same time; -1 for no limit.
-        state (`Path`): Folder of markers, logs and statistics.
+        state (`str`): Folder of markers, logs and statistics; for jobs its URL.
         settings (`Mapping`): Further arguments of datatrove's class.
     """
     cls, run = EXECUTORS[executor]
     with _quiet():
-        run(cls([step], tasks=num_tasks, workers=workers, logging_dir=str(state.resolve()), **settings))
+        run(cls([step], tasks=num_tasks, workers=workers, logging_dir=state, **settings))
 
 
 def is_at_work(state: Path) -> bool:
@@ -123,10 +136,19 @@ def _run_slurm(executor: SlurmPipelineExecutor) -> None:
     write_json(Path(executor.logging_dir.path) / _SUBMITTED, {"job_id": executor.job_id})
 
 
+def _run_jobs(executor: JobsPipelineExecutor) -> None:
+    if get_token() is None and executor.token is None:
+        raise ValueError("The executor jobs needs a token of the Hub: hf auth login.")
+    if executor.dependencies == _DATATROVE_ALONE:
+        executor.dependencies = [f"synthcxr=={version('synthcxr')}"]
+    executor.run()
+
+
 EXECUTORS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "local": (_LocalExecutor, _run_local),
     "ray": (RayPipelineExecutor, _run_ray),
     "slurm": (SlurmPipelineExecutor, _run_slurm),
+    "jobs": (JobsPipelineExecutor, _run_jobs),
 }
 
 

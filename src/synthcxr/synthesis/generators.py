@@ -62,7 +62,7 @@ def find_generator(name_or_path: str | Path) -> Generator:
     index = _read_index(folder)
     return Generator(
         folder=folder.resolve(),
-        source=f"{label}@{_revision(folder, index)}",
+        source=f"{label}@{_revision(folder)}",
         num_inference_steps=index.get("default_num_inference_steps", DEFAULT_NUM_INFERENCE_STEPS),
         guidance_scale=index.get("default_guidance_scale", DEFAULT_GUIDANCE_SCALE),
     )
@@ -99,6 +99,14 @@ def load_generator(folder: str, *, dtype: str, device: str, compile_unet: bool) 
     return pipeline
 
 
+def component_files(folder: Path) -> list[Path]:
+    """The index of a checkpoint and every file of its components; not cards and logs beside them."""
+    index = _read_index(folder)
+    components = [name for name in index if isinstance(index[name], list) and (folder / name).is_dir()]
+    files = [folder / _INDEX, *(path for name in components for path in (folder / name).rglob("*"))]
+    return sorted(path for path in files if path.is_file())
+
+
 def _download(name: str) -> Path:
     if Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise ValueError(f"{name} is no folder with a generator, no shipped one, and no id on the Hub.")
@@ -122,13 +130,9 @@ def _read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
-def _revision(folder: Path, index: dict[str, Any]) -> str:
-    """Of the index and every file of the components; not of cards and logs beside them."""
-    components = [name for name in index if isinstance(index[name], list) and (folder / name).is_dir()]
-    files = [folder / _INDEX]
-    files += [path for name in components for path in (folder / name).rglob("*") if path.is_file()]
+def _revision(folder: Path) -> str:
     total = hashlib.sha256()
-    for path in sorted(path for path in files if path.is_file()):
+    for path in component_files(folder):
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         total.update(f"{path.relative_to(folder)}:{digest}\n".encode())

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from ..data.dataset_folder import ShardPlan
 from ..data.schema import SPLITS
@@ -80,6 +80,21 @@ class StoredRequests(Sequence[ImageRequest]):
             yield from (_read(line) for line in file)
 
 
+class RequestPlan(NamedTuple):
+    """
+    What is to be drawn.
+
+    Args:
+        shards (`list[ShardPlan]`): With their requests.
+        digest (`str`): Of all requests.
+        report_origins (`dict[str, int]`): Images per origin of their report.
+    """
+
+    shards: list[ShardPlan]
+    digest: str
+    report_origins: dict[str, int]
+
+
 def plan_requests(
     rows: Iterable[ReportRow],
     folder: Path,
@@ -89,7 +104,7 @@ def plan_requests(
     seed: int,
     shard_size: int,
     source: str,
-) -> tuple[list[ShardPlan], str]:
+) -> RequestPlan:
     """
     Store the requests of every shard, and name what they are.
 
@@ -107,13 +122,13 @@ def plan_requests(
         source (`str`): Generator and revision.
 
     Returns:
-        `tuple`: The plans, in order of split and row, and a digest of all requests.
+        `RequestPlan`: With the shards in order of split and row.
 
     Raises:
         ValueError: If there is no row, or two have the same id.
     """
     wanted = num_rows if num_pairs is None else num_pairs
-    namer = _Namer(seed, source)
+    namer, origins = _Namer(seed, source), Counter[str]()
     total = hashlib.blake2b(digest_size=16)
     with ExitStack() as stack:
         shards = {split: _ShardFiles(folder, split, shard_size, stack) for split in SPLITS}
@@ -121,6 +136,7 @@ def plan_requests(
             copies = 1 if num_rows is None or wanted is None else _copies(index, num_rows, wanted)
             if index and not copies:
                 break
+            origins[row.origin] += copies
             for request in namer.requests(row, copies):
                 line = json.dumps(asdict(request), ensure_ascii=True).encode() + b"\n"
                 total.update(row.split.encode() + line)
@@ -132,7 +148,7 @@ def plan_requests(
     ]
     if not plans:
         raise ValueError("There is no report to draw an image for.")
-    return plans, total.hexdigest()
+    return RequestPlan(plans, total.hexdigest(), dict(origins))
 
 
 def _copies(index: int, num_rows: int, num_pairs: int) -> int:

@@ -64,10 +64,11 @@ def synthesize_pairs(
         dtype (`str`, *optional*, defaults to `"float32"`): Of the weights: `"float32"`, `"bfloat16"`, `"float16"`.
         compile_unet (`bool`, *optional*, defaults to `False`): Compile the network of the steps: minutes at the start
             of every worker, faster after.
-        executor (`str`, *optional*, defaults to `"local"`): `"local"`, `"ray"` or `"slurm"`.
+        executor (`str`, *optional*, defaults to `"local"`): `"local"`, `"ray"`, `"slurm"`, or `"jobs"` of the Hub.
         workers (`int`, *optional*): Shards made at the same time. When absent, one per core or GPU of this machine,
             elsewhere as many as there are.
-        executor_settings (`Mapping`, *optional*): Further arguments of datatrove's executor, such as `partition`.
+        executor_settings (`Mapping`, *optional*): Further arguments of datatrove's executor, such as `partition`. Jobs
+            share no folder with this machine: they need `storage`, a folder such as `hf://buckets/name/folder`.
         progress (`bool`, *optional*, defaults to `True`): Show a progress bar.
 
     Returns:
@@ -106,7 +107,7 @@ def synthesize_pairs(
         raise ValueError(f"The jobs of {folder} are still at work; run the same command again when they are done.")
     with tempfile.TemporaryDirectory(prefix="synthcxr-") as spool:
         num_rows = None if num_pairs is None else sum(1 for _ in read_reports(reports, split=split))
-        plans, digest = plan_requests(
+        planned = plan_requests(
             read_reports(reports, split=split),
             Path(spool),
             num_rows=num_rows,
@@ -118,8 +119,9 @@ def synthesize_pairs(
         request = {
             "kind": "synthetic pairs",
             "generator": found.source,
-            "reports": digest,
-            "num_pairs": sum(len(plan.items) for plan in plans),
+            "reports": planned.digest,
+            "report_origins": planned.report_origins,
+            "num_pairs": sum(len(shard.items) for shard in planned.shards),
             "seed": seed,
             **{name: getattr(settings, name) for name in ("batch_size", "num_inference_steps", "guidance_scale")},
             **{name: getattr(settings, name) for name in ("dtype", "device", "compile_unet")},
@@ -130,15 +132,16 @@ def synthesize_pairs(
         }
         make = partial(
             make_shards,
-            plans=plans,
+            plans=planned.shards,
             settings=settings,
+            generator=str(generator),
             executor=executor,
             workers=_num_workers(executor, device) if workers is None else workers,
             executor_settings=executor_settings,
         )
         fill_dataset(
             folder,
-            plans,
+            planned.shards,
             make,
             request=request,
             title="Synthetic chest X-rays with reports",
@@ -160,7 +163,12 @@ def _device(executor: str, settings: Mapping[str, Any]) -> str:
     """Where images are drawn; of other machines only the settings can tell."""
     import torch
 
-    has_gpu = torch.cuda.is_available() if executor == "local" else settings.get("gpus_per_task", 0) > 0
+    if executor == "local":
+        has_gpu = torch.cuda.is_available()
+    elif executor == "jobs":
+        has_gpu = not settings.get("flavor", "cpu-basic").startswith("cpu")
+    else:
+        has_gpu = settings.get("gpus_per_task", 0) > 0
     return "cuda" if has_gpu else "cpu"
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from datasets import Dataset, concatenate_datasets
@@ -20,6 +20,7 @@ from ..data.pairs import load_pairs
 from ..data.whole_files import write_json
 from .arguments import PretrainingArguments
 from .pretrain import last_whole_checkpoint
+from .run_records import refuse_other_settings
 from .trainers import PretrainingTrainer
 
 
@@ -63,12 +64,21 @@ class AdaptationTrainer(PretrainingTrainer):
             self.args.dataloader_drop_last = drop_last
 
 
-def load_rows(script_args: AdaptationScriptArguments, split: str) -> Dataset | None:
+class RowSettings(Protocol):
+    """Which rows of which datasets; [`AdaptationScriptArguments`] is one."""
+
+    dataset: list[str]
+    dataset_revision: str | None
+    max_train_samples: int | None
+    max_eval_samples: int | None
+
+
+def load_rows(script_args: RowSettings, split: str) -> Dataset | None:
     """
     The rows of a split of all datasets, cut to what is asked for; nothing where only training may lack none.
 
     Args:
-        script_args (`AdaptationScriptArguments`): Names the datasets.
+        script_args (`RowSettings`): Names the datasets.
         split (`str`): `"train"`, or `"validation"`, which a dataset may lack.
     """
     parts = [
@@ -112,7 +122,7 @@ def run_adaptation(
     record = {"request": request, "finished": False}
     if (output_dir / RECORD_NAME).exists():
         previous = json.loads((output_dir / RECORD_NAME).read_text())
-        _check_same(output_dir, previous["request"], request)
+        refuse_other_settings(output_dir, previous["request"], request)
         if previous["finished"]:
             return previous
     trainer = build_trainer()
@@ -146,10 +156,3 @@ def _request(script_args: AdaptationScriptArguments, training_args: PretrainingA
     names += ("bf16", "fp16", "seed", "data_seed", "optim")
     settings = {name: getattr(training_args, name) for name in names} | {"num_processes": training_args.world_size}
     return json.loads(json.dumps(asdict(script_args) | settings, default=str))
-
-
-def _check_same(output_dir: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    for name in sorted(before | now):
-        if before.get(name) != now.get(name):
-            change = f"{name} ({before.get(name)!r} then, {now.get(name)!r} now)"
-            raise ValueError(f"{output_dir} holds an adaptation with other settings: {change}; choose another folder.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -37,11 +38,15 @@ def draw_caption(row: Mapping[str, Any], *, column: CaptionColumn, dropout: floa
         raise ValueError(f"column is {column!r}; expected one of {', '.join(get_args(CaptionColumn))}.")
     if stream.random() < dropout:
         return ""
-    # Prompts lose the marks of de-identification, so captions do; generators answer them with training images.
-    row = {name: clean_prompt(row[name] or "").text for name in ("report", "findings", "impression")}
-    whole = row["report"]
     kind = stream.choice(list(_MIX), p=list(_MIX.values())) if column == "mixed" else column
     if kind not in ("both", "some"):
-        return row[kind] or whole
-    text = " ".join(row[name] for name in ("impression", "findings") if row[name]) or whole
+        return _clean(row[kind]) or _clean(row["report"])
+    texts = [_clean(row[name]) for name in ("impression", "findings")]
+    text = " ".join(text for text in texts if text) or _clean(row["report"])
     return select_sentences(text, int(stream.integers(2**31))) if kind == "some" else text
+
+
+@lru_cache(maxsize=200_000)
+def _clean(text: str | None) -> str:
+    # Prompts lose the marks of de-identification, so captions do; generators answer them with training images.
+    return clean_prompt(text or "").text

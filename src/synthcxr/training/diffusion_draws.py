@@ -34,9 +34,9 @@ class PairOrder:
     def __getitem__(self, position: int) -> int:
         epoch, place = divmod(position, self.num_pairs)
         if epoch not in self._orders:
-            self._orders = {epoch - 1: self._orders.get(epoch - 1), epoch: self._order(epoch)}
-        order = self._orders[epoch]
-        return int((self._order(epoch) if order is None else order)[place])
+            # A batch may reach back into the epoch before.
+            self._orders = {kept: self._order(kept) for kept in (epoch - 1, epoch) if kept >= 0}
+        return int(self._orders[epoch][place])
 
     def _order(self, epoch: int) -> np.ndarray:
         stream = np.random.default_rng(row_seed(self.seed, "order", epoch))

@@ -109,7 +109,8 @@ def objective_of(scheduler: Any, *, time_mean: float, time_std: float, min_snr_g
     """
     from diffusers import DDPMScheduler
 
-    if "Flow" in type(scheduler).__name__:
+    # Most flow schedulers say so by their name only; DPM++ and UniPC say so by what they predict.
+    if "Flow" in type(scheduler).__name__ or scheduler.config.get("prediction_type") == "flow_prediction":
         steps = scheduler.config.num_train_timesteps
         return FlowMatching(num_train_timesteps=steps, time_mean=time_mean, time_std=time_std)
     return Diffusion(DDPMScheduler.from_config(scheduler.config), min_snr_gamma=min_snr_gamma)

@@ -250,12 +250,9 @@ class DiffusionTrainer:
         if not math.isfinite(value):
             raise ValueError(f"the loss is {value} at step {step}; lower --learning-rate, or use bf16 for fp16.")
         bar.set_postfix(loss=f"{value:.4f}")
-        self._write_log({"step": step, "loss": round(value, 5), "learning_rate": self.schedule.get_last_lr()[0]})
-
-    def _write_log(self, entry: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:
-            with (self.output_dir / LOG_NAME).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry | {"time": round(time.time(), 1)}) + "\n")
+            rate = self.schedule.get_last_lr()[0]
+            write_log(self.output_dir, {"step": step, "loss": round(value, 5), "learning_rate": rate})
 
     def _checkpoint(self, step: int) -> dict[str, Any]:
         """Save what resuming needs, then measure and export with the averaged weights."""
@@ -274,11 +271,11 @@ class DiffusionTrainer:
                     self.on_checkpoint(step, growing)
                     self._train_mode()
         if metrics:
-            self._write_log({"step": step, **metrics})
+            write_log(self.output_dir, {"step": step, **metrics})
         if self.accelerator.is_main_process:
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(growing, folder)
-            for old in self._checkpoints()[: -self.args.save_total_limit]:
+            for old in list_checkpoints(self.output_dir)[: -self.args.save_total_limit]:
                 shutil.rmtree(old)
         self.accelerator.wait_for_everyone()
         return metrics
@@ -313,15 +310,11 @@ class DiffusionTrainer:
 
     def last_checkpoint(self) -> Path:
         """The newest checkpoint of the run."""
-        return self._checkpoints()[-1]
-
-    def _checkpoints(self) -> list[Path]:
-        found = [path for path in self.output_dir.glob(f"{_CHECKPOINT}*") if path.name[len(_CHECKPOINT) :].isdigit()]
-        return sorted(found, key=_step_of)
+        return list_checkpoints(self.output_dir)[-1]
 
     def _resume(self) -> int:
         """Go to where the newest checkpoint was; the steps that are done."""
-        checkpoints = self._checkpoints()
+        checkpoints = list_checkpoints(self.output_dir)
         if not checkpoints:
             return 0
         self.accelerator.load_state(str(checkpoints[-1]))
@@ -336,17 +329,31 @@ def build_optimizer(model: nn.Module, args: DiffusionTrainingArguments) -> torch
         model (`nn.Module`): What requires a gradient in it is trained.
         args (`DiffusionTrainingArguments`): Rates and decay.
     """
-    matrices = hidden_matrices(model) if args.muon_learning_rate is not None else set()
+    text = set() if args.text_learning_rate is None else set(model.text_encoder.parameters())
+    matrices = hidden_matrices(model) - text if args.muon_learning_rate is not None else set()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [item for item in trained if item.ndim > 1 and item not in matrices]},
-        {"params": [item for item in trained if item.ndim <= 1 and item not in matrices], "weight_decay": 0.0},
-    ]
-    if matrices:
-        muon = [item for item in trained if item in matrices]
-        groups.append({"params": muon, "lr": args.muon_learning_rate, "orthogonal": True})
+    groups: list[dict[str, Any]] = []
+    for members, rate in ((set(trained) - matrices - text, args.learning_rate), (text, args.text_learning_rate)):
+        chosen = [parameter for parameter in trained if parameter in members]
+        groups.append({"params": [item for item in chosen if item.ndim > 1], "lr": rate})
+        groups.append({"params": [item for item in chosen if item.ndim <= 1], "lr": rate, "weight_decay": 0.0})
+    muon = [item for item in trained if item in matrices]
+    groups.append({"params": muon, "lr": args.muon_learning_rate, "orthogonal": True})
     groups = [group for group in groups if group["params"]]
     return MuonAdamW(groups, lr=args.learning_rate, betas=(0.9, 0.99), weight_decay=args.weight_decay)
+
+
+def write_log(output_dir: Path, entry: dict[str, Any]) -> None:
+    """Append an entry to the log of a run; for the main process to call."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with (output_dir / LOG_NAME).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry | {"time": round(time.time(), 1)}) + "\n")
+
+
+def list_checkpoints(output_dir: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    found = [path for path in output_dir.glob(f"{_CHECKPOINT}*") if path.name[len(_CHECKPOINT) :].isdigit()]
+    return sorted(found, key=_step_of)
 
 
 def is_trained(module: nn.Module) -> bool:

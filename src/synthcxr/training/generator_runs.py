@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset
 
-from ..data import load_pairs
 from ..data.whole_files import write_json
 from ..pipelines import CxrSynthesisPipeline
+from .adaptation import load_rows
 from .diffusion_draws import DiffusionDraws, PairOrder
 from .diffusion_trainer import ConditionedDenoiser, DiffusionCollator, DiffusionTrainer
 from .generator_samples import GeneratorExport
 from .latent_source import CachedLatents, EncodedLatents, PixelLatents
-from .pretrain import describe_environment
+from .run_records import describe_environment, refuse_other_settings
 from .text_to_cxr_arguments import DiffusionTrainingArguments
 
 
@@ -70,7 +70,7 @@ def run_generator_training(
     if previous is not None and previous["finished"] and previous["metrics"]["steps"] >= args.max_steps:
         logger.warning("%s already holds this run; it is reused.", output_dir)
         return previous
-    train, validation = load_generator_pairs(args)
+    train, validation = load_rows(args, "train"), load_rows(args, "validation")
     trainer, export = build(train, validation)
     output_dir.mkdir(parents=True, exist_ok=True)
     record = {"request": request, "num_pairs": len(train), "finished": False}
@@ -134,20 +134,6 @@ def build_training(
         **kwargs,
     )
     return GeneratorTraining(trainer, export)
-
-
-def load_generator_pairs(args: DiffusionTrainingArguments) -> tuple[Dataset, Dataset | None]:
-    """Training and validation pairs of all datasets, cut to what is asked for."""
-    splits = []
-    for split, limit in (("train", args.max_train_samples), ("validation", args.max_eval_samples)):
-        parts = [
-            load_pairs(name, split=split, revision=args.dataset_revision, optional=split != "train")
-            for name in args.dataset
-        ]
-        parts = [part for part in parts if part is not None]
-        rows = concatenate_datasets(parts) if parts else None
-        splits.append(rows if rows is None or limit is None else rows.select(range(min(limit, len(rows)))))
-    return splits[0], splits[1]
 
 
 def training_draws(args: DiffusionTrainingArguments, train: Dataset, objective: Any) -> DiffusionDraws:
@@ -225,9 +211,5 @@ def check_previous(output_dir: Path, request: dict[str, Any]) -> dict[str, Any] 
     if not path.exists():
         return None
     record = json.loads(path.read_text(encoding="utf-8"))
-    before = record["request"]
-    differing = sorted(name for name in before | request if before.get(name) != request.get(name))
-    if differing:
-        shown = ", ".join(f"{name} ({before.get(name)!r} then, {request.get(name)!r} now)" for name in differing[:3])
-        raise ValueError(f"{output_dir} holds a run with other settings: {shown}; choose another --output-dir.")
+    refuse_other_settings(output_dir, record["request"], request)
     return record

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 import time
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
-import torch
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
@@ -41,6 +38,7 @@ from ..models import (
 )
 from .arguments import PretrainingArguments, PretrainingScriptArguments
 from .low_data_recipe import LowDataRecipe
+from .run_records import describe_environment, refuse_other_settings
 from .text_adaptation import adapt_text_tower
 from .tokenizer import train_tokenizer
 from .trainers import PretrainingTrainer
@@ -275,20 +273,9 @@ def _check_previous(output_dir: Path, request: dict[str, Any]) -> dict[str, Any]
             raise ValueError(f"{output_dir} has checkpoints of an unknown run; choose another --output-dir.")
         return None
     record = json.loads(path.read_text())
-    before, now = _flatten(record["request"]), _flatten(request)
-    differing = sorted(key for key in before | now if before.get(key) != now.get(key))
-    if differing:
-        shown = ", ".join(f"{key} ({before.get(key)!r} then, {now.get(key)!r} now)" for key in differing[:3])
-        raise ValueError(f"{output_dir} holds a run with other settings: {shown}; choose another --output-dir.")
+    refuse_other_settings(output_dir, _flatten(record["request"]), _flatten(request))
     return record
 
 
 def _flatten(request: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in request.items() if key != "training"} | request["training"]
-
-
-def describe_environment() -> dict[str, str]:
-    """Versions and the device of a run."""
-    packages = {name: version(name) for name in ("synthcxr", "torch", "transformers", "datasets")}
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    return packages | {"python": platform.python_version(), "device": device}

@@ -35,17 +35,18 @@ class PromptCache:
         for text in dict.fromkeys(captions):
             if text not in found:
                 # One by one: in a batch, its companions would decide the last bits, and a run that goes on has others.
-                found[text] = encode_prompts([text], self.tokenizer, self.text_encoder)[0][0]
+                found[text] = encode_prompts([text], self.tokenizer, self.text_encoder)[0][0].cpu()
                 self._store(text, found[text])
-        rows = [found[text].to(self.text_encoder.device) for text in captions]
-        lengths = torch.tensor([len(row) for row in rows], device=rows[0].device)
-        embeds = pad_sequence(rows, batch_first=True)
+        rows = [found[text] for text in captions]
+        lengths = torch.tensor([len(row) for row in rows])
+        embeds, device = pad_sequence(rows, batch_first=True), self.text_encoder.device
         if len({len(row) for row in rows}) == 1:
-            return embeds, None
-        return embeds, (torch.arange(embeds.shape[1], device=embeds.device) < lengths[:, None]).long()
+            return embeds.to(device), None
+        mask = (torch.arange(embeds.shape[1]) < lengths[:, None]).long()
+        return embeds.to(device), mask.to(device)
 
     def _store(self, text: str, embeds: torch.Tensor) -> None:
         size = embeds.numel() * embeds.element_size()
         if self._bytes + size <= self.max_bytes:
-            self._stored[text] = embeds.cpu().clone()
+            self._stored[text] = embeds.clone()
             self._bytes += size

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 
-
-_WINDOW_SIZE = 11
-_WINDOW_DEVIATION = 1.5
-_NUM_SCALES = 5
-_CONTRAST_FLOOR = 0.03**2
+from ..evaluation.structural_similarity import num_scales, similarity_terms
 
 
 def structure_loss(images: torch.Tensor, reconstructions: torch.Tensor) -> torch.Tensor:
@@ -67,29 +65,8 @@ def peak_signal_to_noise(images: torch.Tensor, reconstructions: torch.Tensor) ->
     return -10 * errors.clamp(min=1e-10).log10()
 
 
-def _structures(images: torch.Tensor, others: torch.Tensor) -> list[torch.Tensor]:
+def _structures(images: torch.Tensor, others: torch.Tensor) -> Iterator[torch.Tensor]:
     """Contrast-structure maps, as of SSIM, of each scale that holds a window, finest first."""
-    if min(images.shape[-2:]) < _WINDOW_SIZE:
-        size = "x".join(str(side) for side in images.shape[-2:])
-        raise ValueError(f"images are {size} pixels; expected at least {_WINDOW_SIZE} each way.")
-    maps = []
-    for _ in range(_NUM_SCALES):
-        mean, other_mean = _blur(images), _blur(others)
-        variances = _blur(images.square() + others.square()) - mean.square() - other_mean.square()
-        covariance = _blur(images * others) - mean * other_mean
-        maps.append((2 * covariance + _CONTRAST_FLOOR) / (variances + _CONTRAST_FLOOR))
+    for _ in range(num_scales(*images.shape[-2:])):
+        yield similarity_terms(images, others)[1]
         images, others = F.avg_pool2d(images, 2), F.avg_pool2d(others, 2)
-        if min(images.shape[-2:]) < _WINDOW_SIZE:
-            break
-    return maps
-
-
-def _blur(images: torch.Tensor) -> torch.Tensor:
-    """Mean under a Gaussian window, where the whole window lies in the image."""
-    places = torch.arange(_WINDOW_SIZE, dtype=images.dtype, device=images.device) - _WINDOW_SIZE // 2
-    window = torch.exp(-places.square() / (2 * _WINDOW_DEVIATION**2))
-    window = window / window.sum()
-    shape = images.shape
-    images = images.flatten(0, 1).unsqueeze(1)
-    images = F.conv2d(F.conv2d(images, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
-    return images.view(*shape[:2], *images.shape[-2:])

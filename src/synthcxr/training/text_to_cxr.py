@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from diffusers import AutoencoderKL, DDPMScheduler, FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
@@ -13,10 +15,11 @@ from transformers import AutoTokenizer, BertConfig, BertModel, set_seed
 from ..pipelines import CxrSynthesisPipeline
 from ..pipelines.text_conditioning import load_text_encoder
 from .diffusion_objectives import objective_of
-from .diffusion_trainer import ConditionedDenoiser
+from .diffusion_trainer import ConditionedDenoiser, list_checkpoints, write_log
 from .generator_runs import GeneratorTraining, build_training, run_generator_training
 from .generator_samples import GeneratorExport
 from .latent_source import pixel_statistics
+from .report_reading import teach_reading
 from .text_to_cxr_arguments import TextToCxrArguments
 from .tokenizer import train_tokenizer
 
@@ -41,6 +44,11 @@ def train_text_to_cxr(args: TextToCxrArguments) -> dict[str, Any]:
     def build(train: Dataset, validation: Dataset | None) -> GeneratorTraining:
         set_seed(args.seed)
         pipeline = build_pipeline(args, train)
+        output_dir = Path(args.output_dir)
+        if args.reading_steps and not list_checkpoints(output_dir):  # a checkpoint's encoder has learnt to read
+            metrics = teach_reading(pipeline.text_encoder, pipeline.tokenizer, train, validation, args)
+            if PartialState(cpu=args.use_cpu).is_main_process:
+                write_log(output_dir, metrics)
         objective = objective_of(
             pipeline.scheduler, time_mean=args.time_mean, time_std=args.time_std, min_snr_gamma=args.min_snr_gamma
         )

@@ -44,6 +44,10 @@ class DiffusionTrainingArguments:
     muon_learning_rate: float | None = field(
         default=None, metadata={"help": "Peak of Muon, which then takes over matrices and kernels from AdamW."}
     )
+    text_learning_rate: float | None = field(
+        default=None,
+        metadata={"help": "Peak for the text encoder, which AdamW then trains; as the UNet's without it."},
+    )
     weight_decay: float = field(default=0.01, metadata={"help": "Decoupled weight decay."})
     lr_scheduler_type: Literal["constant_with_warmup", "cosine", "linear"] = field(
         default="constant_with_warmup", metadata={"help": "Shape of the learning rate."}
@@ -105,6 +109,10 @@ class TextToCxrArguments(DiffusionTrainingArguments):
     freeze_text_encoder: bool = field(default=False, metadata={"help": "Leave the text encoder as it is."})
     text_hidden_size: int = field(default=256, metadata={"help": "Width of a fresh text encoder."})
     text_num_layers: int = field(default=4, metadata={"help": "Layers of a fresh text encoder."})
+    reading_steps: int = field(
+        default=0,
+        metadata={"help": "Steps in which a fresh text encoder first learns to find findings in captions."},
+    )
     vocab_size: int = field(default=2048, metadata={"help": "Word pieces of a fresh tokenizer."})
     max_text_length: int = field(default=128, metadata={"help": "Tokens of a text that a fresh encoder reads."})
     sampling_shift: float = field(default=1.0, metadata={"help": "Flow: shift of the sampling times towards noise."})
@@ -116,6 +124,8 @@ class TextToCxrArguments(DiffusionTrainingArguments):
         super().__post_init__()
         if self.freeze_text_encoder and not self.text_model:
             raise ValueError("--freeze-text-encoder: a fresh text encoder has nothing to keep; give --text-model.")
+        if self.reading_steps and self.text_model:
+            raise ValueError("--reading-steps is for a fresh text encoder; drop it or --text-model.")
         if self.autoencoder is None and self.image_size % self.pixel_fold:
             raise ValueError(f"--pixel-fold is {self.pixel_fold}; expected a divisor of {self.image_size} pixels.")
         bad = [width for width in self.block_out_channels if width % 32 or width % self.channels_per_head]

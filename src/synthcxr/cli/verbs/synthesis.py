@@ -17,6 +17,7 @@ class ExecutorName(StrEnum):
     local = "local"
     ray = "ray"
     slurm = "slurm"
+    jobs = "jobs"
 
 
 class DtypeName(StrEnum):
