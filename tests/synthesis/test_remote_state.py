@@ -54,7 +54,7 @@ def test_a_worker_gets_its_task_and_the_generator(state, storage, generator_fold
     remote = RemoteState.of_run(storage, state, SETTINGS)
     sent = remote.send_run(state, replace(SETTINGS, generator=str(generator_folder)), generator=str(generator_folder))
     assert sent.generator == ""
-    assert remote.list("completions") == ["00001"]
+    assert remote.names("completions") == ["00001"]
     settings = RemoteState(remote.url).fetch_task(0, tmp_path / "worker", sent)
     assert (tmp_path / "worker" / "tasks" / "00000.jsonl").read_text() == "{}\n"
     names = [path.relative_to(generator_folder) for path in component_files(generator_folder)]
@@ -64,7 +64,7 @@ def test_a_worker_gets_its_task_and_the_generator(state, storage, generator_fold
 def test_a_generator_that_every_worker_finds_is_not_sent(state, storage, tmp_path):
     remote = RemoteState.of_run(storage, state, SETTINGS)
     assert remote.send_run(state, SETTINGS, generator="somebody/roentgen").generator == "somebody/roentgen"
-    assert remote.list("generator") == []
+    assert remote.names("generator") == []
 
 
 def test_another_revision_of_the_generator_is_refused(state, storage, generator_folder, tmp_path):

@@ -107,7 +107,7 @@ class RemoteState:
             if found.source != settings.source:
                 raise ValueError(f"{settings.generator} is {found.source} here; the run is of {settings.source}.")
             return replace(settings, generator=str(found.folder))
-        for name in self.list(_GENERATOR, recursive=True):
+        for name in self.names(_GENERATOR, recursive=True):
             self.fetch(f"{_GENERATOR}/{name}", folder / _GENERATOR / name)
         return replace(settings, generator=str(folder / _GENERATOR))
 
@@ -123,7 +123,7 @@ class RemoteState:
         Raises:
             OSError: If one arrives damaged.
         """
-        made = set(self.list(_RECORDS))
+        made = set(self.names(_RECORDS))
         for rank in ranks:
             if f"{rank:05d}.json" not in made:
                 continue
@@ -136,17 +136,17 @@ class RemoteState:
 
     def fetch_all(self, name: str, folder: Path) -> None:
         """Bring every file of a folder in the storage."""
-        for item in self.list(name):
+        for item in self.names(name):
             self.fetch(f"{name}/{item}", folder / item)
 
     @contextmanager
     def shown(self, plans: Sequence[ShardPlan], bar: tqdm) -> Iterator[None]:
         """Keep a bar at what is made, shard by shard."""
-        start, stop, known = bar.n, threading.Event(), set(self.list(_RECORDS))
+        start, stop, known = bar.n, threading.Event(), set(self.names(_RECORDS))
 
         def follow() -> None:
             while not stop.wait(_POLL_SECONDS):
-                made = set(self.list(_RECORDS)) - known
+                made = set(self.names(_RECORDS)) - known
                 bar.update(start + sum(len(plans[int(name[:5])].items) for name in made) - bar.n)
 
         threading.Thread(target=follow, daemon=True).start()
@@ -169,7 +169,7 @@ class RemoteState:
         files.get_file(f"{root}/{name}", str(growing))
         os.replace(growing, path)
 
-    def list(self, name: str, *, recursive: bool = False) -> list[str]:
+    def names(self, name: str, *, recursive: bool = False) -> list[str]:
         """Files of a folder, by their names in it; none where there is no folder."""
         files, root = self._files()
         files.invalidate_cache()  # others write there
