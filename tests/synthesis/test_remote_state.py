@@ -1,9 +1,11 @@
 import hashlib
+import io
 import json
 from dataclasses import replace
 
 import pytest
 import storage_elsewhere
+from tqdm import tqdm
 
 from synthcxr.data import load_pairs
 from synthcxr.data.dataset_folder import read_manifest
@@ -87,6 +89,15 @@ def test_shards_come_home_whole_or_not_at_all(storage, tmp_path):
     assert not any((tmp_path / "other").rglob("*.parquet"))
 
 
+def test_a_bar_counts_the_images_of_shards_that_are_made(storage, tmp_path):
+    remote = RemoteState(f"{storage}/run")
+    remote.send_shard(1, tmp_path / "worker", shard(tmp_path / "worker"))
+    bar = tqdm(total=9, initial=2, file=io.StringIO())
+    with remote.shown({0: 4, 1: 3}, bar):
+        assert bar.n == 2
+    assert bar.n == 5
+
+
 def test_jobs_of_the_hub_draw_what_this_machine_draws(storage, generator_folder, tmp_path, monkeypatch):
     """With a stand-in for the Hub: what is submitted runs here, in a process that sees only the storage."""
     jobs = storage_elsewhere.JobsHere(fail={"0"})
@@ -97,7 +108,12 @@ def test_jobs_of_the_hub_draw_what_this_machine_draws(storage, generator_folder,
     rows = [{"impression": text, "id": f"r-{number}", "origin": "simulated"} for number, text in enumerate(texts)]
     reports.write_text("".join(json.dumps(row) + "\n" for row in rows))
     options = {"generator": generator_folder, "shard_size": 2, "batch_size": 2, "progress": False}
-    settings = {"storage": storage, "poll_interval": 0, "token": "hf_none", "tasks_per_job": 2}
+    settings = {"storage": storage, "poll_interval": 0, "tasks_per_job": 2}
+    monkeypatch.setattr("synthcxr.synthesis.executors.get_token", lambda: None)
+    with pytest.raises(ValueError, match="needs a token of the Hub: hf auth login"):
+        synthesize_pairs(reports, tmp_path / "there", executor="jobs", executor_settings=settings, **options)
+    for place in ("huggingface_hub", "synthcxr.synthesis.executors"):
+        monkeypatch.setattr(f"{place}.get_token", lambda: "hf_none")
 
     here = synthesize_pairs(reports, tmp_path / "here", workers=1, **options)
     there = synthesize_pairs(

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -137,12 +138,16 @@ def make_shards(
     _write_tasks(state, plans, {plan.path for plan in todo})
     options = {"num_tasks": len(plans), "workers": workers}
     if executor == "jobs":
-        executor_settings = dict(executor_settings)
+        executor_settings = {"dependencies": [f"synthcxr=={version('synthcxr')}"], **executor_settings}
         remote = RemoteState.of_run(executor_settings.pop("storage"), state, settings)
         step = RemoteSynthesisStep(remote.url, remote.send_run(state, settings, generator=generator))
-        with remote.shown(plans, bar):
+        paths = {plan.path for plan in todo}
+        sizes = {rank: len(plan.items) for rank, plan in enumerate(plans) if plan.path in paths}
+        with remote.shown(sizes, bar):
             run_tasks(executor, step, state=remote.url, settings=executor_settings, **options)
-        _fetch(remote, folder, plans, todo)
+        remote.fetch_shards(folder, sizes)
+        for name in ("notes", "failed"):
+            remote.fetch_all(name, state / name)
     else:
         step = SynthesisStep(str(folder.resolve()), settings)
         with _shown(state / "progress", bar):
@@ -152,14 +157,6 @@ def make_shards(
         _raise_failure(state)
     _report_notes(state)
     yield from (record for record in records if record is not None)
-
-
-def _fetch(remote: RemoteState, folder: Path, plans: Sequence[ShardPlan], todo: Sequence[ShardPlan]) -> None:
-    """Bring home what was made elsewhere, and what was said there."""
-    paths = {plan.path for plan in todo}
-    remote.fetch_shards(folder, [rank for rank, plan in enumerate(plans) if plan.path in paths])
-    for name in ("notes", "failed"):
-        remote.fetch_all(name, folder / STATE / name)
 
 
 def _make_shard(folder: Path, rank: int, settings: SamplingSettings) -> ShardRecord:

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from difflib import get_close_matches
-from importlib.metadata import version
 from io import TextIOBase
 from pathlib import Path
 from typing import Any
@@ -30,12 +29,11 @@ from ..data.whole_files import write_json
 from .worker_processes import children_end_with_us, dead_workers_are_noticed
 
 
-# Decided here, not by the user.
-_OURS = ("self", "pipeline", "tasks", "workers", "logging_dir", "skip_completed", "depends", "depends_job_id")
+# Decided here, not by the user; a token is no setting, but what one logs in with.
+_OURS = ("self", "pipeline", "tasks", "workers", "logging_dir", "skip_completed", "depends", "depends_job_id", "token")
 # Taken beside the arguments of datatrove's class: where jobs on other machines leave what they make.
 _ALSO = {"jobs": ("storage",)}
 _SUBMITTED = "submitted.json"
-_DATATROVE_ALONE = ["datatrove[io]"]
 _SLOW_TO_LOAD = ["synthcxr.synthesis.engine", "synthcxr.pipelines.pipeline_cxr_synthesis"]
 
 
@@ -64,6 +62,17 @@ def check_executor_settings(executor: str, settings: Mapping[str, Any]) -> None:
         raise ValueError(f"executor_settings lacks {missing[0]!r}, which {executor} needs.")
     if executor == "jobs" and "://" not in str(settings["storage"]):
         raise ValueError(f"storage is {settings['storage']!r}; expected a folder like hf://buckets/name/folder.")
+
+
+def check_login(executor: str) -> None:
+    """
+    Refuse to begin what would end for want of a login.
+
+    Raises:
+        ValueError: If jobs of the Hub are asked for without a token.
+    """
+    if executor == "jobs" and get_token() is None:
+        raise ValueError("The executor jobs needs a token of the Hub: hf auth login.")
 
 
 def run_tasks(
@@ -136,19 +145,11 @@ def _run_slurm(executor: SlurmPipelineExecutor) -> None:
     write_json(Path(executor.logging_dir.path) / _SUBMITTED, {"job_id": executor.job_id})
 
 
-def _run_jobs(executor: JobsPipelineExecutor) -> None:
-    if get_token() is None and executor.token is None:
-        raise ValueError("The executor jobs needs a token of the Hub: hf auth login.")
-    if executor.dependencies == _DATATROVE_ALONE:
-        executor.dependencies = [f"synthcxr=={version('synthcxr')}"]
-    executor.run()
-
-
 EXECUTORS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "local": (_LocalExecutor, _run_local),
     "ray": (RayPipelineExecutor, _run_ray),
     "slurm": (SlurmPipelineExecutor, _run_slurm),
-    "jobs": (JobsPipelineExecutor, _run_jobs),
+    "jobs": (JobsPipelineExecutor, JobsPipelineExecutor.run),
 }
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ import fsspec
 from huggingface_hub import create_bucket, create_repo
 from tqdm.auto import tqdm
 
-from ..data.dataset_folder import ShardPlan, keep_record
+from ..data.dataset_folder import keep_record
 from ..data.shards import ShardRecord, record_data
 from ..data.shipped import shipped_names
 from .generators import component_files, find_generator
@@ -116,7 +116,7 @@ class RemoteState:
         self.send(folder / record.path, f"{_SHARDS}/{Path(record.path).name}")
         self.write_json(f"{_RECORDS}/{rank:05d}.json", record_data(record))
 
-    def fetch_shards(self, folder: Path, ranks: Sequence[int]) -> None:
+    def fetch_shards(self, folder: Path, ranks: Iterable[int]) -> None:
         """
         Bring the shards of these tasks that are made to the dataset's folder, whole or not at all, with their records.
 
@@ -140,20 +140,26 @@ class RemoteState:
             self.fetch(f"{name}/{item}", folder / item)
 
     @contextmanager
-    def shown(self, plans: Sequence[ShardPlan], bar: tqdm) -> Iterator[None]:
-        """Keep a bar at what is made, shard by shard."""
-        start, stop, known = bar.n, threading.Event(), set(self.names(_RECORDS))
+    def shown(self, sizes: Mapping[int, int], bar: tqdm) -> Iterator[None]:
+        """Keep a bar at what is made of these tasks, by their images, shard by shard."""
+        start, stop = bar.n, threading.Event()
+
+        def show() -> None:
+            made = {int(name.partition(".")[0]) for name in self.names(_RECORDS)}
+            bar.update(start + sum(size for rank, size in sizes.items() if rank in made) - bar.n)
 
         def follow() -> None:
             while not stop.wait(_POLL_SECONDS):
-                made = set(self.names(_RECORDS)) - known
-                bar.update(start + sum(len(plans[int(name[:5])].items) for name in made) - bar.n)
+                show()
 
-        threading.Thread(target=follow, daemon=True).start()
+        follower = threading.Thread(target=follow, daemon=True)
+        follower.start()
         try:
             yield
         finally:
             stop.set()
+            follower.join()
+        show()
 
     def send(self, path: Path, name: str) -> None:
         """Store a file, in place of another of this name."""

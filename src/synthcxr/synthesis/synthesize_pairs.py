@@ -83,11 +83,12 @@ def synthesize_pairs(
     import torch
 
     from .engine import STATE, make_shards
-    from .executors import check_executor_settings, is_at_work
+    from .executors import check_executor_settings, check_login, is_at_work
     from .sampling import SamplingSettings
 
     executor_settings = dict(executor_settings or {})
     check_executor_settings(executor, executor_settings)
+    check_login(executor)
     _check_numbers(num_pairs=num_pairs, batch_size=batch_size, shard_size=shard_size, workers=workers)
     _check_numbers(num_inference_steps=num_inference_steps)
     found = find_generator(generator)
