@@ -8,11 +8,12 @@ import storage_elsewhere
 from tqdm import tqdm
 
 from synthcxr.data import load_pairs
-from synthcxr.data.dataset_folder import read_manifest
+from synthcxr.data.dataset_folder import ShardPlan, read_manifest
 from synthcxr.data.shards import ShardRecord
 from synthcxr.synthesis import synthesize_pairs
 from synthcxr.synthesis.generators import component_files
 from synthcxr.synthesis.remote_state import RemoteState
+from synthcxr.synthesis.requests import StoredRequests
 from synthcxr.synthesis.sampling import SamplingSettings
 
 
@@ -30,6 +31,14 @@ def state(tmp_path):
 
 
 @pytest.fixture
+def plans(tmp_path):
+    """Two shards, one of which is to be made."""
+    for index in range(2):
+        (tmp_path / f"{index}.jsonl").write_text("{}\n")
+    return [ShardPlan("train", index, 2, StoredRequests(tmp_path / f"{index}.jsonl", 1)) for index in range(2)]
+
+
+@pytest.fixture
 def storage(tmp_path):
     storage_elsewhere.register()
     return f"elsewhere://{tmp_path}/storage"
@@ -44,16 +53,16 @@ def shard(folder):
     return ShardRecord("data/train-00000-of-00001.parquet", "train", 3, len(data), 9, digest)
 
 
-def test_a_run_goes_on_in_its_own_folder_of_the_storage(state, storage):
-    first = RemoteState.of_run(storage, state, SETTINGS).url
-    assert first == RemoteState.of_run(f"{storage}/", state, replace(SETTINGS, generator="elsewhere")).url
-    assert first != RemoteState.of_run(storage, state, replace(SETTINGS, source="a@2")).url
-    (state / "tasks" / "00000.jsonl").write_text("{} \n")
-    assert first != RemoteState.of_run(storage, state, SETTINGS).url
+def test_a_run_goes_on_in_its_own_folder_of_the_storage(plans, storage):
+    first = RemoteState.of_run(storage, plans, SETTINGS).url
+    assert first == RemoteState.of_run(f"{storage}/", plans, replace(SETTINGS, generator="elsewhere")).url
+    assert first != RemoteState.of_run(storage, plans, replace(SETTINGS, source="a@2")).url
+    plans[0].items.path.write_text("{} \n")
+    assert first != RemoteState.of_run(storage, plans, SETTINGS).url
 
 
-def test_a_worker_gets_its_task_and_the_generator(state, storage, generator_folder, tmp_path):
-    remote = RemoteState.of_run(storage, state, SETTINGS)
+def test_a_worker_gets_its_task_and_the_generator(state, plans, storage, generator_folder, tmp_path):
+    remote = RemoteState.of_run(storage, plans, SETTINGS)
     sent = remote.send_run(state, replace(SETTINGS, generator=str(generator_folder)), generator=str(generator_folder))
     assert sent.generator == ""
     assert remote.names("completions") == ["00001"]
@@ -63,14 +72,14 @@ def test_a_worker_gets_its_task_and_the_generator(state, storage, generator_fold
     assert names == [path.relative_to(settings.generator) for path in component_files(tmp_path / "worker/generator")]
 
 
-def test_a_generator_that_every_worker_finds_is_not_sent(state, storage, tmp_path):
-    remote = RemoteState.of_run(storage, state, SETTINGS)
+def test_a_generator_that_every_worker_finds_is_not_sent(state, plans, storage, tmp_path):
+    remote = RemoteState.of_run(storage, plans, SETTINGS)
     assert remote.send_run(state, SETTINGS, generator="somebody/roentgen").generator == "somebody/roentgen"
     assert remote.names("generator") == []
 
 
-def test_another_revision_of_the_generator_is_refused(state, storage, generator_folder, tmp_path):
-    remote = RemoteState.of_run(storage, state, SETTINGS)
+def test_another_revision_of_the_generator_is_refused(state, plans, storage, generator_folder, tmp_path):
+    remote = RemoteState.of_run(storage, plans, SETTINGS)
     remote.send_run(state, SETTINGS, generator="somebody/roentgen")
     with pytest.raises(ValueError, match="the run is of a@1"):
         remote.fetch_task(0, tmp_path / "worker", replace(SETTINGS, generator=str(generator_folder)))

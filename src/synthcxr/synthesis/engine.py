@@ -139,7 +139,7 @@ def make_shards(
     options = {"num_tasks": len(plans), "workers": workers}
     if executor == "jobs":
         executor_settings = {"dependencies": [f"synthcxr=={version('synthcxr')}"], **executor_settings}
-        remote = RemoteState.of_run(executor_settings.pop("storage"), state, settings)
+        remote = RemoteState.of_run(executor_settings.pop("storage"), plans, settings)
         step = RemoteSynthesisStep(remote.url, remote.send_run(state, settings, generator=generator))
         paths = {plan.path for plan in todo}
         sizes = {rank: len(plan.items) for rank, plan in enumerate(plans) if plan.path in paths}

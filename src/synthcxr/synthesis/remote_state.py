@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ import fsspec
 from huggingface_hub import create_bucket, create_repo
 from tqdm.auto import tqdm
 
-from ..data.dataset_folder import keep_record
+from ..data.dataset_folder import ShardPlan, keep_record
 from ..data.shards import ShardRecord, record_data
 from ..data.shipped import shipped_names
 from .generators import component_files, find_generator
@@ -43,19 +43,19 @@ class RemoteState:
         self.url = url.rstrip("/")
 
     @classmethod
-    def of_run(cls, storage: str, state: Path, settings: SamplingSettings) -> RemoteState:
+    def of_run(cls, storage: str, plans: Sequence[ShardPlan], settings: SamplingSettings) -> RemoteState:
         """
-        The folder that belongs to these tasks and settings, so that a run that goes on finds what was made.
+        The folder that belongs to these shards and settings, so that a run that goes on finds what was made.
 
         Args:
             storage (`str`): Folder of all runs.
-            state (`Path`): Holds `tasks`.
+            plans (`Sequence[ShardPlan]`): All shards, also those that are here already.
             settings (`SamplingSettings`): How to draw.
         """
         total = hashlib.blake2b(digest_size=8)
         total.update(json.dumps(asdict(replace(settings, generator="")), sort_keys=True).encode())
-        for path in sorted((state / "tasks").iterdir()):
-            total.update(path.name.encode() + hashlib.blake2b(path.read_bytes(), digest_size=16).digest())
+        for plan in plans:
+            total.update(plan.path.encode() + hashlib.blake2b(plan.items.path.read_bytes(), digest_size=16).digest())
         return cls(f"{storage.rstrip('/')}/{total.hexdigest()}")
 
     def send_run(self, state: Path, settings: SamplingSettings, *, generator: str) -> SamplingSettings:
