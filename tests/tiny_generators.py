@@ -62,7 +62,9 @@ def tiny_flow_pipeline(**kwargs):
     pipeline = CxrSynthesisPipeline(
         text_encoder=text_encoder,
         tokenizer=tokenizer,
-        unet=tiny_unet(16, FLOW_IMAGE_SIZE // 4, 16),
+        unet=tiny_unet(
+            16, FLOW_IMAGE_SIZE // 4, 16, class_embed_type="projection", projection_class_embeddings_input_dim=16
+        ),
         scheduler=FlowMatchEulerDiscreteScheduler(),
         **settings,
     )

@@ -34,7 +34,7 @@ def save_generator(folder):
     torch.manual_seed(0)
     tokenizer = train_tokenizer(REPORTS)
     tokenizer.model_max_length = 64
-    sizes = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 768}
+    sizes = {"hidden_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 768}
     unet = UNet2DConditionModel(
         sample_size=16,
         in_channels=16,
@@ -45,6 +45,8 @@ def save_generator(folder):
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=256,
         attention_head_dim=(2, 3),
+        class_embed_type="projection",
+        projection_class_embeddings_input_dim=256,
     )
     CxrSynthesisPipeline(
         text_encoder=BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, **sizes)),

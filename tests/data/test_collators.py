@@ -1,4 +1,5 @@
 import copy
+import io
 import pickle
 
 import numpy as np
@@ -54,6 +55,15 @@ def test_a_batch_is_what_the_processor_gives(pairs, processor):
     assert batch["return_loss"] is True
     for name in ("pixel_values", "input_ids", "attention_mask"):
         assert torch.equal(batch[name], expected[name]), name
+
+
+def test_masks_are_read_on_request_and_stay_encoded(pairs):
+    assert "objects" not in DrawnDataset(pairs)[0]
+    rows = DrawnDataset(pairs, with_masks=True).__getitems__(list(range(len(pairs))))
+    for row, pair in zip(rows, pairs, strict=True):
+        masks = [np.asarray(Image.open(io.BytesIO(mask["bytes"])).convert("L")) for mask in row["objects"]["mask"]]
+        assert len(masks) == len(pair["objects"]["mask"])
+        assert all(np.array_equal(*both) for both in zip(masks, pair["objects"]["mask"], strict=True))
 
 
 def test_rows_of_the_stock_dataset_serve_as_well(pairs, processor):

@@ -13,6 +13,7 @@ from PIL import Image
 from tiny_generators import tiny_flow_pipeline, tiny_stable_diffusion
 
 from synthcxr.pipelines import CxrSynthesisPipeline, FittedPrompt
+from synthcxr.pipelines.text_conditioning import unet_conditions
 
 
 PROMPTS = ["Large left pleural effusion.", "Normal chest. The lungs are clear. No pneumothorax.", "Mild.", "Nodule."]
@@ -353,7 +354,7 @@ def test_the_last_step_of_a_flow_takes_off_the_noise_that_was_put_on(flow_pipeli
     noisy = (1 - sigma) * original + sigma * noise
     embeds, _, mask, _ = flow_pipeline.encode_prompt(PROMPTS[0])
     with torch.no_grad():
-        velocity = flow_pipeline.unet(noisy, timestep, embeds, encoder_attention_mask=mask).sample
+        velocity = flow_pipeline.unet(noisy, timestep, **unet_conditions(flow_pipeline.unet, embeds, mask)).sample
     torch.testing.assert_close(drawn, noisy - sigma * velocity, atol=1e-5, rtol=1e-4)
 
 

@@ -4,8 +4,10 @@ import torch
 from synthcxr.pipelines.text_conditioning import (
     encode_prompts,
     encode_tokens,
+    mean_token,
     reads_whole_window,
     tokenize_prompts,
+    unet_conditions,
 )
 
 
@@ -59,3 +61,17 @@ def test_tokens_may_be_encoded_apart_from_their_texts(flow_pipeline):
     again = encode_tokens(tokens["input_ids"], flow_pipeline.text_encoder, attention_mask=tokens["attention_mask"])
     assert torch.equal(again, embeds)
     assert torch.equal(tokens["attention_mask"], mask)
+
+
+def test_the_mean_of_a_text_leaves_its_padding_out(flow_pipeline):
+    embeds, mask = encode_prompts(TEXTS, flow_pipeline.tokenizer, flow_pipeline.text_encoder)
+    expected = torch.stack([tokens[keep.bool()].mean(dim=0) for tokens, keep in zip(embeds, mask, strict=True)])
+    torch.testing.assert_close(mean_token(embeds, mask), expected)
+    torch.testing.assert_close(mean_token(embeds, None), embeds.mean(dim=1))
+
+
+def test_a_unet_of_ours_is_told_the_mean_and_one_of_stable_diffusion_is_not(flow_pipeline, stable_diffusion):
+    embeds, mask = encode_prompts(TEXTS, flow_pipeline.tokenizer, flow_pipeline.text_encoder)
+    told = unet_conditions(flow_pipeline.unet, embeds, mask)
+    assert torch.equal(told["class_labels"], mean_token(embeds, mask))
+    assert set(unet_conditions(stable_diffusion[1].unet, embeds, mask)) == set(told) - {"class_labels"}

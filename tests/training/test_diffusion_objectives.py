@@ -75,3 +75,9 @@ def test_the_loss_is_the_weighted_mean_of_the_images():
     weights = torch.tensor([1.0, 0.0, 2.0, 1.0])
     slow = sum(w * ((a - b) ** 2).mean() for w, a, b in zip(weights, IMAGES, NOISE, strict=True)) / 4
     assert denoising_loss(IMAGES, NOISE, weights).item() == pytest.approx(slow.item(), rel=1e-6)
+
+
+def test_the_loss_weighs_places_on_request():
+    weights, focus = torch.tensor([1.0, 0.0, 2.0, 1.0]), torch.rand(4, 1, *IMAGES.shape[2:])
+    slow = sum(w * (f * (a - b) ** 2).mean() for w, f, a, b in zip(weights, focus, IMAGES, NOISE, strict=True)) / 4
+    assert denoising_loss(IMAGES, NOISE, weights, focus=focus).item() == pytest.approx(slow.item(), rel=1e-6)

@@ -89,13 +89,17 @@ def test_the_loss_is_that_of_a_loop_over_images_and_steps(pairs, tmp_path):
             latents = first
             for step in range(3):
                 sigma = start + (end - start) * step / 3
-                prompted, empty = (unet(latents, sigma[None] * 1000, states).sample for states in conditions)
+                prompted, empty = (
+                    unet(latents, sigma[None] * 1000, states, class_labels=states.mean(dim=1)).sample
+                    for states in conditions
+                )
                 latents = latents + (end - start) / 3 * (empty + 2.5 * (prompted - empty))
             velocity = (first - latents) / (start - end)
             share = moment - window
             between = first + share * (end - start) * velocity
             sigma = start + share * (end - start)
-            prediction = trainer.bare.unet(between, sigma[None] * 1000, conditions[0]).sample
+            states = conditions[0]
+            prediction = trainer.bare.unet(between, sigma[None] * 1000, states, class_labels=states.mean(dim=1)).sample
         errors.append(float((prediction - velocity).square().mean()))
     assert float(trainer._loss(trainer.bare, batch)) == pytest.approx(np.mean(errors), rel=1e-4)
 

@@ -96,6 +96,7 @@ def test_latents_of_an_autoencoder_with_a_frozen_clip_are_learnt_too(objective, 
         folder = tmp_path / ("vae" if name == "vae" else "text")
         getattr(parts, name).save_pretrained(folder)
     flags = ("--max-steps", "1", "--objective", objective, "--freeze-text-encoder", "--balance-findings", "0.5")
+    flags += ("--finding-focus", "1")
     paths = ("--autoencoder", str(tmp_path / "vae"), "--text-model", str(tmp_path / "text"))
     train_text_to_cxr(arguments(pairs_folder, tmp_path / "run", *flags, *paths))
     pipeline = CxrSynthesisPipeline.from_pretrained(tmp_path / "run")
@@ -112,12 +113,25 @@ def test_latents_of_an_autoencoder_with_a_frozen_clip_are_learnt_too(objective, 
         (["--freeze-text-encoder"], "give --text-model"),
         (["--caption-dropout", "2"], "--caption-dropout is 2.0; expected 0 to 1"),
         (["--max-steps", "0"], "--max-steps is 0"),
+        (["--finding-focus", "-1"], "--finding-focus is -1.0; expected 0 or more"),
         (["--ema-decy", "1"], "there is no flag --ema-decy.*--ema-decay"),
     ],
 )
 def test_bad_settings_are_named(flags, message, pairs_folder, tmp_path):
     with pytest.raises(ValueError, match=message):
         arguments(pairs_folder, tmp_path, *flags)
+
+
+def test_what_weighs_in_training_does_not_weigh_in_validation(pairs_folder, tmp_path):
+    flags = ("--max-steps", "1", "--learning-rate", "0", "--weight-decay", "0")
+    losses = []
+    for strength in ("0", "4"):
+        output_dir = tmp_path / strength
+        record = train_text_to_cxr(arguments(pairs_folder, output_dir, *flags, "--finding-focus", strength))
+        first = json.loads((output_dir / "log.jsonl").read_text().splitlines()[0])
+        losses.append((first["loss"], record["metrics"]["eval_loss"]))
+    assert losses[1][0] > losses[0][0]
+    assert losses[1][1] == losses[0][1]
 
 
 def test_a_fresh_text_encoder_reads_before_it_draws_and_only_once(pairs_folder, tmp_path, monkeypatch):

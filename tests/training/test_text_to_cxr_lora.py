@@ -224,12 +224,12 @@ def test_a_fresh_adapter_changes_nothing_and_every_one_of_its_weights_learns(gen
 
 
 def test_training_lowers_the_loss_on_held_out_pairs(generators, pairs_folder, tmp_path):
-    flags = ("--max-steps", "16", "--learning-rate", "3e-2", "--checkpointing-steps", "8", "--adapt-convolutions")
+    flags = ("--max-steps", "16", "--learning-rate", "3e-2", "--checkpointing-steps", "4", "--adapt-convolutions")
     train_text_to_cxr_lora(arguments(pairs_folder, tmp_path / "run", generators / "ours", *flags))
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
-    assert len(losses) == 2
-    assert losses[1] < 0.99 * losses[0]
+    assert len(losses) == 4
+    assert losses[-1] < 0.98 * losses[0]
 
 
 @pytest.mark.parametrize(

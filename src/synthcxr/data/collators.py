@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from datasets import Dataset, Image
+from datasets import Dataset, Image, List
 from torch.utils.data import Sampler
 
 from ..reports import split_sections, split_sentences
@@ -199,23 +199,26 @@ class DrawnDataset(torch.utils.data.Dataset):
     The pairs that a training reads, numbered through all epochs: index `epoch * len(dataset) + i` is row `i`, then.
 
     Rows carry the epoch as `draw`. Only the columns that training needs are read, and images stay encoded until the
-    collator wants them: masks are never decoded.
+    collator wants them.
 
     Args:
         dataset (`datasets.Dataset`): Pairs.
+        with_masks (`bool`, *optional*, defaults to `False`): Read the findings' masks, too, still encoded: `objects`.
 
     Raises:
         ValueError: If a column that training needs is missing.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        missing = [name for name in TRAINING_COLUMNS if name not in dataset.column_names]
+    def __init__(self, dataset: Dataset, *, with_masks: bool = False) -> None:
+        columns = [*TRAINING_COLUMNS, *(["objects"] if with_masks else [])]
+        missing = [name for name in columns if name not in dataset.column_names]
         if missing:
-            raise ValueError(
-                f"The training pairs have no column {missing[0]!r}; expected {', '.join(TRAINING_COLUMNS)}."
-            )
-        dataset = dataset.select_columns(list(TRAINING_COLUMNS))
-        self.dataset = dataset.cast_column("image", Image(mode="L", decode=False))
+            raise ValueError(f"The training pairs have no column {missing[0]!r}; expected {', '.join(columns)}.")
+        dataset = dataset.select_columns(columns).cast_column("image", Image(mode="L", decode=False))
+        if with_masks:
+            encoded = {**dataset.features["objects"], "mask": List(Image(mode="L", decode=False))}
+            dataset = dataset.cast_column("objects", encoded)
+        self.dataset = dataset
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -11,6 +11,7 @@ from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from .guidance import guide, join_conditions
 from .noise_schedule import Generators, step_arguments
 from .start_image import StartImage
+from .text_conditioning import unet_conditions
 
 
 def denoise(
@@ -82,8 +83,7 @@ def _predict(
     prediction = pipeline.unet(
         latents.to(dtype),
         timestep,
-        encoder_hidden_states=embeds.to(dtype),
-        encoder_attention_mask=mask,
+        **unet_conditions(pipeline.unet, embeds.to(dtype), mask),
         return_dict=False,
     )[0].float()
     return guide(prediction, pipeline.guidance_scale) if is_guided else prediction

@@ -74,6 +74,45 @@ def encode_prompts(
     return encode_tokens(tokens["input_ids"], text_encoder, attention_mask=mask), mask
 
 
+def unet_conditions(unet: Any, embeds: torch.Tensor, mask: torch.Tensor | None) -> dict[str, torch.Tensor | None]:
+    """
+    What a UNet is told of the prompts, as arguments of its `forward`.
+
+    One with `class_embed_type="projection"` is also told the mean of the tokens: it joins the time, so that all layers
+    at all places know at once what is asked for, and cross-attention adds what a mean cannot say.
+
+    Args:
+        unet (`UNet2DConditionModel`): Its configuration says what it takes.
+        embeds (`torch.Tensor` of shape `(batch_size, length, dim)`): Of [`encode_prompts`].
+        mask (`torch.Tensor` of shape `(batch_size, length)`, *optional*): 1 for tokens, 0 for padding.
+
+    Returns:
+        `dict`: `encoder_hidden_states`, `encoder_attention_mask`, and `class_labels` of shape `(batch_size, dim)`
+            where the UNet takes them.
+    """
+    conditions = {"encoder_hidden_states": embeds, "encoder_attention_mask": mask}
+    if unet.config.class_embed_type == "projection":
+        conditions["class_labels"] = mean_token(embeds, mask)
+    return conditions
+
+
+def mean_token(embeds: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """
+    The mean of the tokens of a text.
+
+    Args:
+        embeds (`torch.Tensor` of shape `(batch_size, length, dim)`): Of [`encode_prompts`].
+        mask (`torch.Tensor` of shape `(batch_size, length)`, *optional*): 1 for tokens, 0 for padding.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size, dim)`.
+    """
+    if mask is None:
+        return embeds.mean(dim=1)
+    weights = (mask / mask.sum(dim=1, keepdim=True)).to(embeds.dtype)
+    return torch.einsum("bl,bld->bd", weights, embeds)
+
+
 def token_window(tokenizer: Any, text_encoder: Any) -> int:
     """Tokens of a prompt that are read, special ones included."""
     return min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)

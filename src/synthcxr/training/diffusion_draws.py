@@ -56,6 +56,7 @@ class DiffusionDraws(torch.utils.data.Dataset):
         column (`str`): What is read, see [`draw_caption`].
         caption_dropout (`float`): Share of draws without a caption.
         seed (`int`): Names the draws.
+        with_masks (`bool`, *optional*, defaults to `False`): Give the findings' masks, too, in `objects`.
     """
 
     def __init__(
@@ -67,8 +68,9 @@ class DiffusionDraws(torch.utils.data.Dataset):
         column: CaptionColumn,
         caption_dropout: float,
         seed: int,
+        with_masks: bool = False,
     ) -> None:
-        self.rows = DrawnDataset(rows)
+        self.rows = DrawnDataset(rows, with_masks=with_masks)
         self.objective = objective
         self.order = order
         self.column = column
@@ -91,6 +93,7 @@ class DiffusionDraws(torch.utils.data.Dataset):
         return {
             "index": index,
             "image": row["image"],
+            "objects": row.get("objects"),
             "caption": draw_caption(row, column=self.column, dropout=self.caption_dropout, stream=stream),
             "time": self.objective.draw_time(stream),
             "noise_seed": int(stream.integers(2**63)),

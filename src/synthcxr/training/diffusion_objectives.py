@@ -116,16 +116,21 @@ def objective_of(scheduler: Any, *, time_mean: float, time_std: float, min_snr_g
     return Diffusion(DDPMScheduler.from_config(scheduler.config), min_snr_gamma=min_snr_gamma)
 
 
-def denoising_loss(prediction: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def denoising_loss(
+    prediction: torch.Tensor, target: torch.Tensor, weights: torch.Tensor, *, focus: torch.Tensor | None = None
+) -> torch.Tensor:
     """
-    Mean squared error, weighted by image.
+    Mean squared error, weighted by image, and by place on request.
 
     Args:
         prediction, target (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`): In any float type.
         weights (`torch.Tensor` of shape `(batch_size,)`): Of the images.
+        focus (`torch.Tensor`, *optional*): Weights of the places, of a shape that broadcasts to the prediction's.
 
     Returns:
         `torch.Tensor` of shape `()`, `torch.float32`.
     """
-    errors = (prediction.float() - target.float()).square().flatten(1).mean(dim=1)
-    return (errors * weights).mean()
+    errors = (prediction.float() - target.float()).square()
+    if focus is not None:
+        errors = errors * focus
+    return (errors.flatten(1).mean(dim=1) * weights).mean()

@@ -20,9 +20,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from ..pipelines.text_conditioning import encode_tokens, tokenize_prompts
+from ..pipelines.text_conditioning import encode_tokens, tokenize_prompts, unet_conditions
 from .diffusion_draws import DiffusionDraws, RankSampler, seeded_noise
 from .diffusion_objectives import denoising_loss
+from .finding_focus import FindingFocus
 from .optimizers import MuonAdamW, hidden_matrices
 from .prompt_cache import PromptCache
 from .text_to_cxr_arguments import DiffusionTrainingArguments
@@ -69,7 +70,8 @@ class ConditionedDenoiser(nn.Module):
         """
         if prompt_embeds is None:
             prompt_embeds = encode_tokens(input_ids, self.text_encoder, attention_mask=attention_mask)
-        return self.unet(noisy, timesteps, prompt_embeds, encoder_attention_mask=attention_mask, return_dict=False)[0]
+        conditions = unet_conditions(self.unet, prompt_embeds, attention_mask)
+        return self.unet(noisy, timesteps, **conditions, return_dict=False)[0]
 
 
 class DiffusionCollator:
@@ -80,10 +82,19 @@ class DiffusionCollator:
         latents (`Callable`): From rows to latents, such as `PixelLatents`.
         tokenizer (`PreTrainedTokenizerBase`): Of the generator.
         text_encoder (`PreTrainedModel`): Says how captions are padded.
+        focus (`FindingFocus`, *optional*): Weighs the places of the latents.
     """
 
-    def __init__(self, latents: Callable[..., torch.Tensor], tokenizer: Any, text_encoder: Any) -> None:
+    def __init__(
+        self,
+        latents: Callable[..., torch.Tensor],
+        tokenizer: Any,
+        text_encoder: Any,
+        *,
+        focus: FindingFocus | None = None,
+    ) -> None:
         self.latents = latents
+        self.focus = focus
         self.tokenizer = tokenizer
         self.text_encoder = text_encoder
         self.tokenizes = is_trained(text_encoder)
@@ -97,7 +108,8 @@ class DiffusionCollator:
 
         Returns:
             `dict`: `latents` and `noise` of shape `(batch_size, num_channels, height, width)`, `times` of shape
-            `(batch_size,)`, `captions`, and their `input_ids` and `attention_mask` where the text encoder is trained.
+            `(batch_size,)`, `captions`, their `input_ids` and `attention_mask` where the text encoder is trained, and
+            `focus` where places are weighed.
         """
         latents, captions = self.latents(rows), [row["caption"] for row in rows]
         return {
@@ -106,6 +118,7 @@ class DiffusionCollator:
             "times": torch.tensor([row["time"] for row in rows]),
             "captions": captions,
             **(tokenize_prompts(captions, self.tokenizer, self.text_encoder) if self.tokenizes else {}),
+            **({} if self.focus is None else {"focus": self.focus(rows, latents)}),
         }
 
 
@@ -240,10 +253,11 @@ class DiffusionTrainer:
             if name != "captions"
         }
         latents, noise, times = (batch.pop(name) for name in ("latents", "noise", "times"))
+        focus = batch.pop("focus", None)
         if self.prompts is not None:
             batch["prompt_embeds"], batch["attention_mask"] = self.prompts(captions)
         noisy, timesteps, target, weights = self.draws.objective.add_noise(latents, noise, times)
-        return denoising_loss(denoiser(noisy, timesteps, **batch), target, weights)
+        return denoising_loss(denoiser(noisy, timesteps, **batch), target, weights, focus=focus)
 
     def _log(self, step: int, loss: torch.Tensor, bar: tqdm) -> None:
         value = float(self.accelerator.reduce(loss, reduction="mean"))

@@ -16,6 +16,7 @@ from torch import nn
 from ..pipelines import CxrSynthesisPipeline
 from ..pipelines.guidance import guide, join_conditions
 from ..pipelines.noise_schedule import set_steps
+from ..pipelines.text_conditioning import unet_conditions
 from .diffusion_objectives import denoising_loss
 from .diffusion_trainer import ConditionedDenoiser, DiffusionTrainer
 from .generator_runs import GeneratorTraining, build_training, run_generator_training
@@ -121,8 +122,10 @@ class FlowDistillationTrainer(DiffusionTrainer):
         self.num_steps = num_steps
 
     def _loss(self, denoiser: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
-        names = ("latents", "noise", "times")
-        latents, noise, times = (batch[name].to(self.accelerator.device, non_blocking=True) for name in names)
+        latents, noise, times, focus = (
+            None if values is None else values.to(self.accelerator.device, non_blocking=True)
+            for values in (batch.get(name) for name in ("latents", "noise", "times", "focus"))
+        )
         windows: FlowWindows = self.draws.objective
         start, end, sigma = windows.sigmas(times)
         first = (1 - start) * latents + start * noise
@@ -132,7 +135,7 @@ class FlowDistillationTrainer(DiffusionTrainer):
         between = first + (sigma - start) * velocity
         steps = sigma.flatten() * windows.num_train_timesteps
         prediction = denoiser(between, steps, attention_mask=mask, prompt_embeds=embeds)
-        return denoising_loss(prediction, velocity, torch.ones_like(steps))
+        return denoising_loss(prediction, velocity, torch.ones_like(steps), focus=focus)
 
     @torch.no_grad()
     def _teach(
@@ -145,15 +148,13 @@ class FlowDistillationTrainer(DiffusionTrainer):
     ) -> torch.Tensor:
         """Where the guided teacher goes from the start of each window to its end, by Euler's steps."""
         nothing, nothing_mask = self.prompts([""] * len(latents))
-        states, states_mask = join_conditions(nothing, embeds, nothing_mask, mask)
+        conditions = unet_conditions(self.teacher, *join_conditions(nothing, embeds, nothing_mask, mask))
         scale = self.draws.objective.num_train_timesteps
         length = (end - start) / self.num_steps
         with self.accelerator.autocast():
             for step in range(self.num_steps):
                 sigma = (start + step * length).flatten().repeat(2)
-                both = self.teacher(
-                    latents.repeat(2, 1, 1, 1), sigma * scale, states, encoder_attention_mask=states_mask
-                ).sample
+                both = self.teacher(latents.repeat(2, 1, 1, 1), sigma * scale, **conditions).sample
                 latents = latents + length * guide(both.float(), self.guidance_scale)
         return latents
 

@@ -18,6 +18,7 @@ from ..pipelines import CxrSynthesisPipeline
 from .adaptation import load_rows
 from .diffusion_draws import DiffusionDraws, PairOrder
 from .diffusion_trainer import ConditionedDenoiser, DiffusionCollator, DiffusionTrainer
+from .finding_focus import FindingFocus
 from .generator_samples import GeneratorExport
 from .latent_source import CachedLatents, EncodedLatents, PixelLatents
 from .run_records import describe_environment, refuse_other_settings
@@ -120,9 +121,13 @@ def build_training(
         kwargs: Of the trainer.
     """
     pipeline = export.pipeline
+    fold = pipeline.config["pixel_fold"] if pipeline.vae is None else None
+    focus = FindingFocus(args.finding_focus, image_size=image_size, pixel_fold=fold) if args.finding_focus else None
     collators = [
-        DiffusionCollator(source, pipeline.tokenizer, pipeline.text_encoder)
-        for source in latent_sources(args, pipeline, train, image_size=image_size)
+        DiffusionCollator(source, pipeline.tokenizer, pipeline.text_encoder, focus=weighing)
+        for source, weighing in zip(
+            latent_sources(args, pipeline, train, image_size=image_size), (focus, None), strict=True
+        )
     ]
     trainer = trainer_class(
         denoiser,
@@ -147,6 +152,7 @@ def training_draws(args: DiffusionTrainingArguments, train: Dataset, objective: 
         column=args.captions,
         caption_dropout=args.caption_dropout,
         seed=args.seed,
+        with_masks=args.finding_focus > 0,
     )
 
 

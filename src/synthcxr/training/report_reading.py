@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from ..data.collators import row_seed
 from ..evaluation.finding_targets import PRESENT, UNKNOWN, learnable_labels, read_targets
 from ..evaluation.metrics import auroc
-from ..pipelines.text_conditioning import encode_tokens, tokenize_prompts
+from ..pipelines.text_conditioning import encode_tokens, mean_token, tokenize_prompts
 from .captions import draw_caption
 from .diffusion_draws import PairOrder
 from .diffusion_trainer import build_optimizer
@@ -55,8 +55,7 @@ class FindingReader(nn.Module):
             `torch.Tensor` of shape `(batch_size, num_labels)`: Logits.
         """
         tokens = encode_tokens(input_ids, self.text_encoder, attention_mask=attention_mask)
-        weights = (attention_mask / attention_mask.sum(dim=1, keepdim=True)).to(tokens.dtype)
-        return self.classifier(torch.einsum("bl,bld->bd", weights, tokens))
+        return self.classifier(mean_token(tokens, attention_mask))
 
 
 def teach_reading(

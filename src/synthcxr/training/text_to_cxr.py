@@ -116,6 +116,9 @@ def _build_unet(args: TextToCxrArguments, channels: int, size: int, text_width: 
         cross_attention_dim=text_width,
         # By its name the channels of a head; diffusers reads it as the number of heads.
         attention_head_dim=tuple(width // args.channels_per_head for width in args.block_out_channels),
+        resnet_time_scale_shift="scale_shift",
+        class_embed_type="projection",  # of the mean token, beside the time
+        projection_class_embeddings_input_dim=text_width,
     )
 
 

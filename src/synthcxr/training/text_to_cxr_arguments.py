@@ -27,6 +27,10 @@ class DiffusionTrainingArguments:
             "help": "Draw pairs of rare findings more often: by the inverse frequency of the rarest, to this power."
         },
     )
+    finding_focus: float = field(
+        default=0.0,
+        metadata={"help": "Weigh the pixels of findings, by their masks: more of the loss for what is small."},
+    )
     time_mean: float = field(default=0.0, metadata={"help": "Flow: mean of the logit of sigma; above 0, more noise."})
     time_std: float = field(default=1.0, metadata={"help": "Flow: standard deviation of the logit of sigma."})
     min_snr_gamma: float | None = field(
@@ -74,6 +78,8 @@ class DiffusionTrainingArguments:
         for name in ("caption_dropout", "balance_findings"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected 0 to 1.")
+        if self.finding_focus < 0:
+            raise ValueError(f"--finding-focus is {self.finding_focus}; expected 0 or more.")
         positive = ("max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "checkpointing_steps")
         for name in (*positive, "save_total_limit", "logging_steps"):
             if getattr(self, name) < 1:
