@@ -86,6 +86,20 @@ def test_a_distilled_generator_has_a_command_of_its_own():
     assert {name: getattr(arguments, name) for name in request} == request
 
 
+@pytest.mark.parametrize(
+    ("settings", "num_flags"),
+    [
+        ({"model_name_or_path": "org/sd", "rank": 8, "max_steps": 20_000, "learning_rate": 4e-4}, 2),
+        ({"model_name_or_path": "org/sd", "num_windows": 2, "caption_dropout": 0.1, "max_steps": 2000}, 1),
+    ],
+)
+def test_what_is_a_default_elsewhere_is_said(settings, num_flags):
+    """Adapters and students have defaults of their own."""
+    command = training_command({"dataset": ["org/pairs"], **settings})
+    said = [name for name in ("max-steps", "learning-rate", "caption-dropout") if f"--{name} " in command]
+    assert len(said) == num_flags
+
+
 def test_a_name_cannot_leave_its_word():
     command = training_command({"dataset": ["org/a; rm -rf x"], "text_model": "$(reboot)"})
     assert shlex.split(command.replace("\\\n", ""))[4] == "org/a; rm -rf x"

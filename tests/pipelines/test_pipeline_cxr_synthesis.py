@@ -411,6 +411,7 @@ def test_other_sizes_are_drawn_too(kind, size, pipelines):
         ({"negative_prompt": ["a", "b"]}, "2 negative prompts for 1 prompts"),
         ({"negative_prompt_embeds": torch.zeros(3, 5, 16)}, "3 negative_prompt_embeds do not fit 1"),
         ({"num_inference_steps": 0}, "0 steps leaves none to take"),
+        ({"num_images_per_prompt": 0}, "num_images_per_prompt is 0; expected 1 or more"),
         ({"strength": 0.0}, "strength is 0.0"),
         ({"strength": 1.5}, "strength is 1.5"),
         ({"bits": 12}, "bits is 12"),

@@ -67,12 +67,12 @@ def test_folded_pixels_are_kept_one_by_one_and_latents_by_the_square():
     redraw[0, 0, 0, 1] = True
     images = torch.zeros(1, 1, 4, 4)
     scheduler, noise = FlowMatchEulerDiscreteScheduler(), None
-    folded = StartImage(images, redraw, latents=encode_images(images, pixel_fold=2))
+    folded = StartImage(images, redraw, latents=encode_images(images, pixel_fold=2), is_folded=True)
     kept = folded.keep_latents(torch.ones(1, 4, 2, 2), scheduler, noise, None)
     assert kept.nonzero().tolist() == [[0, 1, 0, 0]]
-    latent = StartImage(images, redraw, latents=torch.zeros(1, 3, 2, 2))
-    kept = latent.keep_latents(torch.ones(1, 3, 2, 2), scheduler, noise, None)
-    assert kept.nonzero().tolist() == [[0, channel, 0, 0] for channel in range(3)]
+    latent = StartImage(images, redraw, latents=torch.zeros(1, 4, 2, 2))
+    kept = latent.keep_latents(torch.ones(1, 4, 2, 2), scheduler, noise, None)
+    assert kept.nonzero().tolist() == [[0, channel, 0, 0] for channel in range(4)]
 
 
 def test_kept_latents_carry_the_noise_of_the_coming_step():

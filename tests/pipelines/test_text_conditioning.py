@@ -1,11 +1,13 @@
 import pytest
 import torch
+from transformers import RobertaConfig, RobertaModel, T5Config, T5EncoderModel
 
 from synthcxr.pipelines.text_conditioning import (
     encode_prompts,
     encode_tokens,
     mean_token,
     reads_whole_window,
+    token_window,
     tokenize_prompts,
     unet_conditions,
 )
@@ -75,3 +77,18 @@ def test_a_unet_of_ours_is_told_the_mean_and_one_of_stable_diffusion_is_not(flow
     told = unet_conditions(flow_pipeline.unet, embeds, mask)
     assert torch.equal(told["class_labels"], mean_token(embeds, mask))
     assert set(unet_conditions(stable_diffusion[1].unet, embeds, mask)) == set(told) - {"class_labels"}
+
+
+def test_positions_of_roberta_begin_after_the_padding_token(flow_pipeline):
+    tokenizer = flow_pipeline.tokenizer
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = RobertaConfig(vocab_size=len(tokenizer), max_position_embeddings=20, pad_token_id=1, **sizes)
+    text_encoder = RobertaModel(config)
+    assert token_window(tokenizer, text_encoder) == 18
+    embeds, _ = encode_prompts(["effusion " * 50], tokenizer, text_encoder)
+    assert embeds.shape[1] == 18
+
+
+def test_an_encoder_without_a_limit_reads_what_its_tokenizer_does(flow_pipeline):
+    text_encoder = T5EncoderModel(T5Config(d_model=16, d_ff=16, num_layers=1, num_heads=2, vocab_size=200))
+    assert token_window(flow_pipeline.tokenizer, text_encoder) == flow_pipeline.tokenizer.model_max_length

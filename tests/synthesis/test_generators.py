@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+from tiny_generators import tiny_stable_diffusion
 
 from synthcxr.synthesis.generators import find_generator, load_generator
 
@@ -54,7 +55,7 @@ def test_a_damaged_checkpoint_is_said_in_one_line(generator_folder, tmp_path):
         find_generator(copy)
     (copy / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"cut")
     with pytest.raises(ValueError, match="cannot be loaded") as caught:
-        load_generator(str(copy), dtype="float32", device="cpu", compile_unet=False)
+        load_generator(str(copy), "copy@1", dtype="float32", device="cpu", compile_unet=False)
     assert "\n" not in str(caught.value)
     (copy / "model_index.json").write_text("[]")
     with pytest.raises(ValueError, match=r"model_index\.json is damaged"):
@@ -62,3 +63,21 @@ def test_a_damaged_checkpoint_is_said_in_one_line(generator_folder, tmp_path):
     (copy / "model_index.json").unlink()
     with pytest.raises(ValueError, match=r"has no model_index\.json"):
         find_generator(copy)
+
+
+def test_a_sampler_of_many_steps_gives_way_to_one_of_few(tmp_path):
+    tiny_stable_diffusion(2).save_pretrained(tmp_path / "sd")
+    pipe = load_generator(str(tmp_path / "sd"), "sd@1", dtype="float32", device="cpu", compile_unet=False)
+    assert type(pipe.scheduler).__name__ == "DPMSolverMultistepScheduler"
+    assert pipe.scheduler.config.prediction_type == "v_prediction"
+    assert pipe.scheduler.config.algorithm_type == "dpmsolver++"
+
+
+def test_a_folder_with_other_weights_is_loaded_anew(generator_folder, tmp_path):
+    folder = shutil.copytree(generator_folder, tmp_path / "copy")
+    options = {"dtype": "float32", "device": "cpu", "compile_unet": False}
+    first = load_generator(str(folder), find_generator(folder).source, **options)
+    assert load_generator(str(folder), find_generator(folder).source, **options) is first
+    first.unet.conv_in.weight.data += 1
+    first.save_pretrained(folder)
+    assert load_generator(str(folder), find_generator(folder).source, **options) is not first

@@ -8,7 +8,7 @@ from tiny_generators import tiny_stable_diffusion
 from synthcxr.data.shards import BadRow
 from synthcxr.synthesis.generators import load_generator
 from synthcxr.synthesis.requests import ImageRequest
-from synthcxr.synthesis.sampling import SamplingSettings, Tally, sample_rows
+from synthcxr.synthesis.sampling import BATCHES_PER_WINDOW, SamplingSettings, Tally, sample_rows
 
 
 TEXTS = [
@@ -53,7 +53,7 @@ def test_every_request_gets_its_row_in_order(settings):
 
 def test_an_image_is_what_the_pipeline_draws_from_its_prompt_and_seed(settings):
     rows, *_ = sample(REQUESTS, settings)
-    pipe = load_generator(settings.generator, dtype="float32", device="cpu", compile_unet=False)
+    pipe = load_generator(settings.generator, settings.source, dtype="float32", device="cpu", compile_unet=False)
     for row in rows:
         generator = [torch.Generator().manual_seed(row.seed)]
         expected = pipe([row.prompt], num_inference_steps=2, guidance_scale=2.0, generator=generator).images[0]
@@ -90,7 +90,7 @@ def test_marks_and_cut_prompts_are_counted(settings):
     rows, tally, _ = sample(
         [replace(REQUESTS[0], report="Compared to ___, normal."), replace(REQUESTS[1], report=long)], settings
     )
-    assert tally.notes() == {"num_marks": 1, "num_prompts_cut": 1, "smallest_batch": None}
+    assert tally.counts() == {"num_marks": 1, "num_prompts_cut": 1}
     assert "___" not in rows[0].prompt
     assert rows[0].report == "Compared to ___, normal.", "what the report says is not changed"
     assert len(rows[1].prompt) < 200
@@ -99,7 +99,7 @@ def test_marks_and_cut_prompts_are_counted(settings):
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
 def test_a_batch_that_does_not_fit_in_memory_is_halved(settings, error):
     expected, *_ = sample(REQUESTS, settings)
-    pipe = load_generator(settings.generator, dtype="float32", device="cpu", compile_unet=False)
+    pipe = load_generator(settings.generator, settings.source, dtype="float32", device="cpu", compile_unet=False)
     sizes = []
 
     def fits_one(module, inputs):
@@ -120,7 +120,7 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved(settings, error):
 
 
 def test_less_memory_than_one_image_needs_is_said(settings):
-    pipe = load_generator(settings.generator, dtype="float32", device="cpu", compile_unet=False)
+    pipe = load_generator(settings.generator, settings.source, dtype="float32", device="cpu", compile_unet=False)
 
     def fail(module, inputs):
         raise MemoryError
@@ -137,3 +137,40 @@ def test_stable_diffusion_checkpoints_are_drawn_from_too(settings, tmp_path):
     tiny_stable_diffusion(1).save_pretrained(tmp_path / "sd")
     rows, *_ = sample(REQUESTS[:2], replace(settings, generator=str(tmp_path / "sd")))
     assert {row.image.shape for row in rows} == {(32, 32)}
+
+
+def test_an_image_of_no_numbers_is_left_out_and_the_others_of_its_batch_are_drawn(settings):
+    expected, *_ = sample(REQUESTS, settings)
+    pipe = load_generator(settings.generator, settings.source, dtype="float32", device="cpu", compile_unet=False)
+    longest = max(pipe.encode_prompt([text])[0].shape[1] for text in TEXTS)
+
+    def spoil(module, inputs, kwargs, outputs):
+        """What the longest prompt asks for, whatever its batch."""
+        is_longest = kwargs["encoder_attention_mask"].sum(dim=1) == longest
+        return (outputs[0].masked_fill(is_longest.view(-1, 1, 1, 1), torch.nan),)
+
+    hook = pipe.unet.register_forward_hook(spoil, with_kwargs=True)
+    try:
+        rows, _, told = sample(REQUESTS, settings)
+    finally:
+        hook.remove()
+    refused = [row for row in rows if isinstance(row, BadRow)]
+    assert 0 < len(refused) < len(rows)
+    assert told == [len(rows) - len(refused), len(refused)]
+    for row, reference in zip(rows, expected, strict=True):
+        if not isinstance(row, BadRow):
+            assert np.abs(row.image.astype(int) - reference.image).max() <= 1
+
+
+def test_a_prompt_is_encoded_once_in_a_shard(settings):
+    pipe = load_generator(settings.generator, settings.source, dtype="float32", device="cpu", compile_unet=False)
+    seen = []
+    hook = pipe.text_encoder.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["input_ids"]), with_kwargs=True
+    )
+    many = [replace(REQUESTS[0], id=f"id-{index}", seed=index) for index in range(3 * BATCHES_PER_WINDOW + 2)]
+    try:
+        sample(many, replace(settings, guidance_scale=1.0))
+    finally:
+        hook.remove()
+    assert [len(ids) for ids in seen] == [1]

@@ -2,10 +2,13 @@ from copy import deepcopy
 
 import pytest
 import torch
+from tiny_generators import tiny_flow_pipeline
 from torch import nn
 from transformers import ViTConfig, ViTModel
 
-from synthcxr.training.optimizers import MuonAdamW, hidden_matrices, orthogonalise
+from synthcxr.training.diffusion_trainer import ConditionedDenoiser
+from synthcxr.training.optimizers import MuonAdamW, build_optimizer, hidden_matrices, orthogonalise
+from synthcxr.training.text_to_cxr_arguments import DenoisingArguments, DiffusionTrainingArguments
 
 
 def gradients_of(model, seed):
@@ -149,3 +152,29 @@ def test_a_group_may_join_later(model):
     before = model[1].weight.clone()
     optimizer.step()
     assert not model[1].weight.equal(before)
+
+
+def test_matrices_go_to_muon_and_vectors_are_not_decayed():
+    unet = tiny_flow_pipeline().unet
+    args = DiffusionTrainingArguments(output_dir="x", dataset=["y"], muon_learning_rate=0.02, weight_decay=0.1)
+    groups = build_optimizer(unet, args).param_groups
+    assert sum(len(group["params"]) for group in groups) == len(list(unet.parameters()))
+    for group in groups:
+        assert all(group["orthogonal"] == (item.ndim > 1) for item in group["params"])
+        assert (group["weight_decay"] == 0) == (not group["orthogonal"])
+
+
+def test_a_text_encoder_with_a_rate_of_its_own_keeps_to_adamw():
+    pipeline = tiny_flow_pipeline()
+    denoiser = ConditionedDenoiser(pipeline.unet, pipeline.text_encoder)
+    args = DenoisingArguments(
+        output_dir="x", dataset=["y"], learning_rate=1e-3, muon_learning_rate=0.02, text_learning_rate=1e-4
+    )
+    groups = build_optimizer(denoiser, args).param_groups
+    text = set(pipeline.text_encoder.parameters())
+    for group in groups:
+        of_text = {item in text for item in group["params"]}
+        assert len(of_text) == 1
+        if of_text == {True}:
+            assert (group["lr"], group["orthogonal"]) == (1e-4, False)
+    assert sum(len(group["params"]) for group in groups) == len(list(denoiser.parameters()))

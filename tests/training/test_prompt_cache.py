@@ -39,3 +39,13 @@ def test_clip_has_no_mask():
     embeds, mask = PromptCache(pipeline.tokenizer, pipeline.text_encoder)(TEXTS)
     assert mask is None
     torch.testing.assert_close(embeds, encode_prompts(TEXTS, pipeline.tokenizer, pipeline.text_encoder)[0])
+
+
+def test_who_asks_first_does_not_decide_the_type():
+    pipeline = tiny_flow_pipeline()
+    embeds = []
+    for enabled in (False, True):
+        cache = PromptCache(pipeline.tokenizer, pipeline.text_encoder)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            embeds.append(cache(TEXTS)[0])
+    assert torch.equal(*embeds)

@@ -105,6 +105,13 @@ def test_latents_of_an_autoencoder_with_a_frozen_clip_are_learnt_too(objective, 
     assert pipeline("A nodule.", num_inference_steps=2).images[0].size == (32, 32)
 
 
+@pytest.mark.parametrize("flag", ["--autoencoder", "--text-model"])
+def test_a_part_that_does_not_exist_is_said_in_one_line(flag, pairs_folder, tmp_path):
+    with pytest.raises(ValueError, match=f"{flag} .*nowhere cannot be loaded") as caught:
+        train_text_to_cxr(arguments(pairs_folder, tmp_path / "run", flag, str(tmp_path / "nowhere")))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,6 +50,7 @@ class ShardRecord:
         decoded_bytes (`int`): Size of its Arrow table.
         sha256 (`str`): Of the file.
         bad_rows (`tuple[BadRow, ...]`): Rows that are missing from it, and why.
+        counts (`dict[str, int]`): What else whoever made it counted.
     """
 
     path: str
@@ -59,6 +60,7 @@ class ShardRecord:
     decoded_bytes: int
     sha256: str
     bad_rows: tuple[BadRow, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ShardRecord:
@@ -104,7 +106,8 @@ def write_shard(
 
 def record_data(record: ShardRecord) -> dict[str, Any]:
     """A record as JSON-ready data."""
-    return asdict(record)
+    data = asdict(record)
+    return data if record.counts else {name: value for name, value in data.items() if name != "counts"}
 
 
 def _write_rows(

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from ..training.text_to_cxr_arguments import DiffusionTrainingArguments, TextToCxrArguments
+from ..training.text_to_cxr_arguments import (
+    FlowDistillationArguments,
+    TextToCxrArguments,
+    TextToCxrLoraArguments,
+)
 from .checkpoints import folder_name, format_duration, format_number, is_setting
 
 
@@ -85,9 +89,9 @@ def training_command(request: Mapping[str, Any]) -> str:
         `str`: For a shell; ends with the folder that it writes to.
     """
     if "num_windows" in request:
-        kind, script, output = DiffusionTrainingArguments, "distil_text_to_cxr.py", "generator"
+        kind, script, output = FlowDistillationArguments, "distil_text_to_cxr.py", "generator"
     elif request.get("model_name_or_path"):
-        kind, script, output = DiffusionTrainingArguments, "train_text_to_cxr_lora.py", "adapter"
+        kind, script, output = TextToCxrLoraArguments, "train_text_to_cxr_lora.py", "adapter"
     else:
         kind, script, output = TextToCxrArguments, "train_text_to_cxr.py", "generator"
     defaults = {item.name: _default(item) for item in fields(kind)}

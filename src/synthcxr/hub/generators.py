@@ -138,7 +138,8 @@ def image_side(path: str | Path) -> int | None:
 def objective(path: str | Path) -> str:
     """What the UNet has learnt, by the scheduler: `"flow"`, `"epsilon"`, `"v_prediction"` or `"sample"`."""
     scheduler = read_json(Path(path) / "scheduler" / "scheduler_config.json")
-    if str(scheduler.get("_class_name", "")).startswith("FlowMatch"):
+    is_flow = scheduler.get("prediction_type") == "flow_prediction"  # DPM++ and UniPC say so, others by their name
+    if is_flow or str(scheduler.get("_class_name", "")).startswith("FlowMatch"):
         return "flow"
     return scheduler.get("prediction_type", "epsilon")
 

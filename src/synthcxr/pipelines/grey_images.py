@@ -93,6 +93,8 @@ def _to_unit_range(image: np.ndarray, name: str) -> np.ndarray:
     if image.dtype.kind == "b":
         return image.astype(np.float32)
     if image.dtype.kind in "ui":
+        if image.dtype.itemsize > 2:
+            raise ValueError(f"{name} has the type {image.dtype}; expected 8 or 16 bits, or floats of 0 to 1.")
         if image.dtype.kind == "i" and image.size and image.min() < 0:
             raise ValueError(f"{name} has values below 0; expected grey values.")
         return (image / np.iinfo(image.dtype).max).astype(np.float32)

@@ -20,8 +20,13 @@ def repeat_condition(
 
     Returns:
         `tuple`: Both, of `num_images` rows.
+
+    Raises:
+        ValueError: If no image is asked for.
     """
     times = num_images // len(embeds)
+    if times < 1:
+        raise ValueError(f"num_images_per_prompt is {times}; expected 1 or more.")
     mask = None if mask is None else mask.to(device).repeat_interleave(times, dim=0)
     return embeds.to(device).repeat_interleave(times, dim=0), mask
 

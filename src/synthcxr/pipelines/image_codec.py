@@ -15,18 +15,16 @@ def encode_images(
     pixel_fold: int = 1,
     pixel_mean: float = 0.0,
     pixel_std: float = 1.0,
-    generator: torch.Generator | None = None,
 ) -> torch.Tensor:
     """
     Grey images to what a generator learns to draw.
 
     Args:
         pixel_values (`torch.Tensor` of shape `(batch_size, 1, height, width)`): Grey values, -1 to 1.
-        vae (`AutoencoderKL`, *optional*): Its latents are drawn; the next three count without one.
+        vae (`AutoencoderKL`, *optional*): Its latents, the mode of each, are drawn; the next three count without one.
         pixel_fold (`int`, *optional*, defaults to 1): Squares of so many pixels become the channels of one place.
         pixel_mean (`float`, *optional*, defaults to 0.0): Mean grey value of the training images.
         pixel_std (`float`, *optional*, defaults to 1.0): Their standard deviation.
-        generator (`torch.Generator`, *optional*): Draws from the autoencoder's posterior; its mode without one.
 
     Returns:
         `torch.Tensor` of shape `(batch_size, num_channels, latent_height, latent_width)`.
@@ -34,9 +32,7 @@ def encode_images(
     if vae is None:
         return (F.pixel_unshuffle(pixel_values, pixel_fold) - pixel_mean) / pixel_std
     images = pixel_values.expand(-1, vae.config.in_channels, -1, -1).to(vae.dtype)
-    posterior = vae.encode(images).latent_dist
-    latents = posterior.mode() if generator is None else posterior.sample(generator)
-    return (latents - _shift(vae)) * vae.config.scaling_factor
+    return (vae.encode(images).latent_dist.mode() - _shift(vae)) * vae.config.scaling_factor
 
 
 def decode_latents(

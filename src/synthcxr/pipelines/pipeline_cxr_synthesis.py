@@ -216,7 +216,7 @@ class CxrSynthesisPipeline(DiffusionPipeline, GeneratorLoraMixin):
         device = self._execution_device if device is None else device
         if prompt_embeds is None:
             texts = [fitted.text for fitted in fit_prompts(prompt, self.tokenizer, max_tokens=self.prompt_window)]
-            prompt_embeds, prompt_mask = encode_prompts(texts, self.tokenizer, self.text_encoder)
+            prompt_embeds, prompt_mask = encode_prompts(texts, self.tokenizer, self.text_encoder, device=device)
         num_prompts, num_images = len(prompt_embeds), len(prompt_embeds) * num_images_per_prompt
         prompt_embeds, prompt_mask = repeat_condition(prompt_embeds, prompt_mask, num_images, device)
         if not do_classifier_free_guidance:
@@ -225,7 +225,7 @@ class CxrSynthesisPipeline(DiffusionPipeline, GeneratorLoraMixin):
 
         if negative_prompt_embeds is None:
             texts = fit_negative_prompts(negative_prompt, num_prompts, self.tokenizer, max_tokens=self.prompt_window)
-            encoded = encode_prompts(texts, self.tokenizer, self.text_encoder)
+            encoded = encode_prompts(texts, self.tokenizer, self.text_encoder, device=device)
             negative_prompt_embeds, negative_prompt_mask = encoded
         if len(negative_prompt_embeds) not in (1, num_prompts):
             raise ValueError(f"{len(negative_prompt_embeds)} negative_prompt_embeds do not fit {num_prompts} prompts.")
@@ -344,7 +344,7 @@ class CxrSynthesisPipeline(DiffusionPipeline, GeneratorLoraMixin):
         self._num_timesteps = len(steps)
         latents = first_latents(self.scheduler, noise)
         if start is not None:
-            start = replace(start, latents=self._encode(start.images))
+            start = replace(start, latents=self._encode(start.images), is_folded=self.vae is None)
             # At full strength nothing of the image is left, whatever noise level the scheduler starts from.
             latents = latents if strength == 1 else noised(self.scheduler, start.latents, noise, steps[0])
         latents = denoise(

@@ -23,11 +23,14 @@ class StartImage:
             True where pixels may change; everywhere if not given.
         latents (`torch.Tensor` of shape `(num_images, num_channels, latent_height, latent_width)`, *optional*):
             The images as the UNet sees them, once they are encoded.
+        is_folded (`bool`, *optional*, defaults to `False`):
+            Every channel of `latents` is a pixel of the square that a place stands for, not an autoencoder's.
     """
 
     images: torch.Tensor
     redraw: torch.Tensor | None
     latents: torch.Tensor | None = None
+    is_folded: bool = False
 
     def keep_latents(
         self, latents: torch.Tensor, scheduler: Any, noise: torch.Tensor, timestep: torch.Tensor | None
@@ -57,7 +60,7 @@ class StartImage:
         """Which places, and channels of folded pixels, hold a pixel that may change."""
         fold = self.redraw.shape[-1] // self.latents.shape[-1]
         redraw = self.redraw.float()
-        if self.latents.shape[1] == fold**2:
+        if self.is_folded:
             return F.pixel_unshuffle(redraw, fold) > 0
         return F.max_pool2d(redraw, fold) > 0
 

@@ -52,7 +52,7 @@ def encode_tokens(
 
 
 def encode_prompts(
-    texts: Sequence[str], tokenizer: Any, text_encoder: Any
+    texts: Sequence[str], tokenizer: Any, text_encoder: Any, *, device: torch.device | str | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """
     Texts to what the UNet reads.
@@ -61,13 +61,15 @@ def encode_prompts(
         texts (`Sequence[str]`): Prompts; the empty one stands for no condition.
         tokenizer (`PreTrainedTokenizerBase`): Of the generator.
         text_encoder (`PreTrainedModel`): Of the generator.
+        device (`torch.device` or `str`, *optional*): Where it computes; where its weights are if not given, which is
+            no place at all while they are offloaded.
 
     Returns:
         `tuple`: Embeddings of shape `(batch_size, length, dim)` and a mask of shape `(batch_size, length)`, `None` for
         CLIP.
     """
     tokens = {
-        name: values.to(text_encoder.device)
+        name: values.to(text_encoder.device if device is None else device)
         for name, values in tokenize_prompts(texts, tokenizer, text_encoder).items()
     }
     mask = tokens.get("attention_mask")
@@ -109,13 +111,17 @@ def mean_token(embeds: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """
     if mask is None:
         return embeds.mean(dim=1)
-    weights = (mask / mask.sum(dim=1, keepdim=True)).to(embeds.dtype)
+    weights = (mask / mask.sum(dim=1, keepdim=True).clamp(min=1)).to(embeds.dtype)
     return torch.einsum("bl,bld->bd", weights, embeds)
 
 
 def token_window(tokenizer: Any, text_encoder: Any) -> int:
     """Tokens of a prompt that are read, special ones included."""
-    return min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
+    config = text_encoder.config
+    positions = getattr(config, "max_position_embeddings", tokenizer.model_max_length)  # not all encoders have a limit
+    # RoBERTa's family counts its positions from the padding token's number on.
+    offset = config.pad_token_id + 1 if "roberta" in config.model_type else 0
+    return min(tokenizer.model_max_length, positions - offset)
 
 
 def reads_whole_window(text_encoder: Any) -> bool:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ def make_shards(
     records = [read_record(folder, plan.path) for plan in todo]
     if None in records and executor != "slurm":  # which goes on without us
         _raise_failure(state)
-    _report_notes(state)
+    _report_memory(state)
     yield from (record for record in records if record is not None)
 
 
@@ -166,7 +167,8 @@ def _make_shard(folder: Path, rank: int, settings: SamplingSettings) -> ShardRec
     with _Ticks(state / "progress", rank) as ticks:
         tally = Tally(ticks.add)
         record = write_shard(folder, task["path"], task["split"], sample_rows(requests, settings, tally))
-    write_json(state / "notes" / f"{rank:05d}.json", tally.notes())
+    write_json(state / "notes" / f"{rank:05d}.json", {"smallest_batch": tally.smallest_batch})
+    record = replace(record, counts=tally.counts())
     keep_record(folder, record)
     return record
 
@@ -198,13 +200,8 @@ def _raise_failure(state: Path) -> None:
     raise (ValueError if failure["type"] == "ValueError" else RuntimeError)(failure["message"])
 
 
-def _report_notes(state: Path) -> None:
+def _report_memory(state: Path) -> None:
     notes = [json.loads(path.read_text(encoding="utf-8")) for path in (state / "notes").glob("*.json")]
-    marks, cut = (sum(note[name] for note in notes) for name in ("num_marks", "num_prompts_cut"))
-    if marks:
-        logger.warning("De-identification marks taken out of prompts: %d.", marks)
-    if cut:
-        logger.warning("Prompts longer than the text encoder's window, cut at a sentence: %d.", cut)
     batches = [note["smallest_batch"] for note in notes if note["smallest_batch"]]
     if batches:
         logger.warning("Memory ran out in %d shards: batches were halved, down to %d.", len(batches), min(batches))

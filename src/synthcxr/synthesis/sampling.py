@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # Prompts are packed by length among so many batches; more would keep more images in memory and pad less.
 BATCHES_PER_WINDOW = 8
 
+# Encoded prompts that a shard keeps: of 256 tokens and 768 numbers each, 3 GB.
+MOST_CONDITIONS = 4096
+
 _MOST_UNKNOWN = 0.5
 
 
@@ -72,9 +75,9 @@ class Tally:
     num_prompts_cut: int = 0
     smallest_batch: int | None = None
 
-    def notes(self) -> dict[str, int | None]:
-        """The counts, as JSON-ready data."""
-        return {name: getattr(self, name) for name in ("num_marks", "num_prompts_cut", "smallest_batch")}
+    def counts(self) -> dict[str, int]:
+        """What does not depend on the machine: it stays in the dataset's manifest."""
+        return {"num_marks": self.num_marks, "num_prompts_cut": self.num_prompts_cut}
 
 
 def sample_rows(requests: Sequence[ImageRequest], settings: SamplingSettings, tally: Tally) -> Iterator[Pair | BadRow]:
@@ -129,11 +132,13 @@ class _Sampler:
     settings: SamplingSettings
     tally: Tally
     stop: Event = field(default_factory=Event)
+    conditions: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def draw(self, requests: Sequence[ImageRequest]) -> list[_Drawn | str]:
         """An image, or why there is none, per request."""
         pipeline = load_generator(
             self.settings.generator,
+            self.settings.source,
             dtype=self.settings.dtype,
             device=_device(self.settings.device),
             compile_unet=self.settings.compile_unet,
@@ -142,16 +147,25 @@ class _Sampler:
         outcomes: list[_Drawn | str] = [prompt if isinstance(prompt, str) else "" for prompt in prompts]
         self.tally.tell(0, sum(isinstance(prompt, str) for prompt in prompts))
         texts = {index: prompt.text for index, prompt in enumerate(prompts) if isinstance(prompt, FittedPrompt)}
-        conditions = _encode(sorted(set(texts.values())), pipeline, self.settings.batch_size)
+        conditions = self._encoded(set(texts.values()), pipeline)
         order = sorted(texts, key=lambda index: (len(conditions[texts[index]]), texts[index], index))
         for start in range(0, len(order), self.settings.batch_size):
             batch = order[start : start + self.settings.batch_size]
             seeds = [requests[index].seed for index in batch]
             images = self._draw_batch(pipeline, [conditions[texts[index]] for index in batch], seeds)
             for index, image in zip(batch, images, strict=True):
-                outcomes[index] = _Drawn(image, texts[index])
-            self.tally.tell(len(batch), 0)
+                outcomes[index] = image if isinstance(image, str) else _Drawn(image, texts[index])
+            num_refused = sum(isinstance(image, str) for image in images)
+            self.tally.tell(len(batch) - num_refused, num_refused)
         return outcomes
+
+    def _encoded(self, texts: set[str], pipeline: CxrSynthesisPipeline) -> dict[str, torch.Tensor]:
+        """`(length, dim)` per prompt of the window, each encoded once in the shard while memory lasts."""
+        if len(self.conditions) > MOST_CONDITIONS:
+            self.conditions = {text: self.conditions[text] for text in texts if text in self.conditions}
+        new = [text for text in texts if text not in self.conditions]
+        self.conditions |= _encode(sorted(new), pipeline, self.settings.batch_size)
+        return self.conditions
 
     def _prompt(self, request: ImageRequest, pipeline: CxrSynthesisPipeline) -> FittedPrompt | str:
         try:
@@ -167,16 +181,21 @@ class _Sampler:
 
     def _draw_batch(
         self, pipeline: CxrSynthesisPipeline, conditions: list[torch.Tensor], seeds: list[int]
-    ) -> list[np.ndarray]:
-        """Halved, and halved again, while memory runs out."""
+    ) -> list[np.ndarray | str]:
+        """Halved, and halved again, while memory runs out; why there is none in place of an image of no numbers."""
         if self.stop.is_set():
             raise RuntimeError("The work was interrupted.")
         size = min(len(seeds), self.tally.smallest_batch or len(seeds))
         try:
-            images = []
+            images: list[np.ndarray | str] = []
             for start in range(0, len(seeds), size):
                 images += _draw(pipeline, conditions[start : start + size], seeds[start : start + size], self.settings)
             return images
+        except ValueError as error:
+            if len(seeds) == 1:
+                return [" ".join(str(error).split())]
+            alone = zip(conditions, seeds, strict=True)
+            return [self._draw_batch(pipeline, [condition], [seed])[0] for condition, seed in alone]
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,8 @@ from .generators import find_generator
 from .report_rows import read_reports
 from .requests import plan_requests
 
+
+logger = logging.getLogger(__name__)
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -80,7 +83,6 @@ def synthesize_pairs(
         OSError: If the disk is full; finished shards stay and the same call goes on.
         RuntimeError: If a worker was killed, or not one image fits in memory; finished shards stay.
     """
-    import torch
 
     from .engine import STATE, make_shards
     from .executors import check_executor_settings, check_login, is_at_work
@@ -128,7 +130,7 @@ def synthesize_pairs(
             **{name: getattr(settings, name) for name in ("dtype", "device", "compile_unet")},
             "shard_size": shard_size,
             "synthcxr": version("synthcxr"),
-            "torch": torch.__version__,
+            **{name: version(name) for name in ("torch", "diffusers", "transformers")},
             "sampler": _code_digest(),
         }
         make = partial(
@@ -149,9 +151,19 @@ def synthesize_pairs(
             progress=progress,
             retry_bad_rows=False,
         )
-    if read_manifest(folder)["complete"]:
+    manifest = read_manifest(folder)
+    if manifest["complete"]:
+        _report_counts([shard.get("counts", {}) for shard in manifest["shards"]])
         shutil.rmtree(folder / STATE, ignore_errors=True)
     return folder
+
+
+def _report_counts(counts: Sequence[Mapping[str, int]]) -> None:
+    marks, cut = (sum(shard.get(name, 0) for shard in counts) for name in ("num_marks", "num_prompts_cut"))
+    if marks:
+        logger.warning("De-identification marks taken out of prompts: %d.", marks)
+    if cut:
+        logger.warning("Prompts longer than the text encoder's window, cut at a sentence: %d.", cut)
 
 
 def _check_numbers(**numbers: int | None) -> None:

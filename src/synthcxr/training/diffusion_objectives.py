@@ -98,14 +98,14 @@ class Diffusion:
         return ratio.clamp(max=self.min_snr_gamma) / scale.clamp(min=1e-8)
 
 
-def objective_of(scheduler: Any, *, time_mean: float, time_std: float, min_snr_gamma: float | None) -> Any:
+def objective_of(scheduler: Any, *, time_mean: float, time_std: float, min_snr_gamma: float) -> Any:
     """
     The objective that a scheduler's samples need.
 
     Args:
         scheduler (`SchedulerMixin`): Of a generator.
         time_mean, time_std (`float`): For a flow.
-        min_snr_gamma (`float`, *optional*): For a diffusion.
+        min_snr_gamma (`float`): For a diffusion; 0 weighs all images alike.
     """
     from diffusers import DDPMScheduler
 
@@ -113,7 +113,7 @@ def objective_of(scheduler: Any, *, time_mean: float, time_std: float, min_snr_g
     if "Flow" in type(scheduler).__name__ or scheduler.config.get("prediction_type") == "flow_prediction":
         steps = scheduler.config.num_train_timesteps
         return FlowMatching(num_train_timesteps=steps, time_mean=time_mean, time_std=time_std)
-    return Diffusion(DDPMScheduler.from_config(scheduler.config), min_snr_gamma=min_snr_gamma)
+    return Diffusion(DDPMScheduler.from_config(scheduler.config), min_snr_gamma=min_snr_gamma or None)
 
 
 def denoising_loss(

@@ -24,7 +24,7 @@ from ..pipelines.text_conditioning import encode_tokens, tokenize_prompts, unet_
 from .diffusion_draws import DiffusionDraws, RankSampler, seeded_noise
 from .diffusion_objectives import denoising_loss
 from .finding_focus import FindingFocus
-from .optimizers import MuonAdamW, hidden_matrices
+from .optimizers import build_optimizer
 from .prompt_cache import PromptCache
 from .text_to_cxr_arguments import DiffusionTrainingArguments
 
@@ -168,7 +168,8 @@ class DiffusionTrainer:
         self.prompts = PromptCache(collator.tokenizer, denoiser.text_encoder) if frozen else None
         self.denoiser, self.optimizer = self.accelerator.prepare(denoiser, optimizer)
         self.ema = None
-        self.accelerator.register_for_checkpointing(self.schedule)
+        self.clock = _Clock()
+        self.accelerator.register_for_checkpointing(self.schedule, self.clock)
         if ema_decay is not None:
             self.ema = EMAModel(self.parameters, decay=ema_decay, use_ema_warmup=True, power=0.75)
             self.ema.to(self.accelerator.device)
@@ -179,9 +180,11 @@ class DiffusionTrainer:
         Train up to `args.max_steps`.
 
         Returns:
-            `dict`: `steps`, `resumed_from`, `images_per_second` and the last `eval_loss`.
+            `dict`: `steps`, `resumed_from`, `images_per_second`, the last `eval_loss`, and `runtime_seconds` of the
+            whole run, interruptions left out.
         """
         first = self._resume()
+        self.clock.start()
         self._train_mode()
         steps = range(first, self.args.max_steps)
         batches = iter(self._loader(first))
@@ -207,6 +210,7 @@ class DiffusionTrainer:
         images = len(steps) * self.args.gradient_accumulation_steps * self.accelerator.num_processes
         images *= self.args.per_device_train_batch_size
         speed = round(images / seconds, 1) if images else None
+        metrics["runtime_seconds"] = round(self.clock.seconds(), 1)
         return {"steps": self.args.max_steps, "resumed_from": first or None, "images_per_second": speed, **metrics}
 
     def _loader(self, first: int) -> DataLoader:
@@ -332,29 +336,29 @@ class DiffusionTrainer:
         if not checkpoints:
             return 0
         self.accelerator.load_state(str(checkpoints[-1]))
+        if self.ema is not None:
+            self.ema.to(self.accelerator.device)  # what is restored lies on the CPU
         return _step_of(checkpoints[-1])
 
 
-def build_optimizer(model: nn.Module, args: DiffusionTrainingArguments) -> torch.optim.Optimizer:
-    """
-    AdamW, with Muon for matrices and kernels on request.
+class _Clock:
+    """Seconds of a run, which go on where the checkpoint was."""
 
-    Args:
-        model (`nn.Module`): What requires a gradient in it is trained.
-        args (`DiffusionTrainingArguments`): Rates and decay.
-    """
-    text = set() if args.text_learning_rate is None else set(model.text_encoder.parameters())
-    matrices = hidden_matrices(model) - text if args.muon_learning_rate is not None else set()
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = []
-    for members, rate in ((set(trained) - matrices - text, args.learning_rate), (text, args.text_learning_rate)):
-        chosen = [parameter for parameter in trained if parameter in members]
-        groups.append({"params": [item for item in chosen if item.ndim > 1], "lr": rate})
-        groups.append({"params": [item for item in chosen if item.ndim <= 1], "lr": rate, "weight_decay": 0.0})
-    muon = [item for item in trained if item in matrices]
-    groups.append({"params": muon, "lr": args.muon_learning_rate, "orthogonal": True})
-    groups = [group for group in groups if group["params"]]
-    return MuonAdamW(groups, lr=args.learning_rate, betas=(0.9, 0.99), weight_decay=args.weight_decay)
+    def __init__(self) -> None:
+        self.before = 0.0
+        self.started = time.perf_counter()
+
+    def start(self) -> None:
+        self.started = time.perf_counter()
+
+    def seconds(self) -> float:
+        return self.before + time.perf_counter() - self.started
+
+    def state_dict(self) -> dict[str, float]:
+        return {"seconds": self.seconds()}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.before = state["seconds"]
 
 
 def write_log(output_dir: Path, entry: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,38 +20,11 @@ from .diffusion_objectives import denoising_loss
 from .diffusion_trainer import ConditionedDenoiser, DiffusionTrainer
 from .generator_runs import GeneratorTraining, build_training, run_generator_training
 from .generator_samples import GeneratorExport
-from .text_to_cxr_arguments import DiffusionTrainingArguments
+from .text_to_cxr_arguments import FlowDistillationArguments
 from .text_to_cxr_lora import load_generator, native_image_size
 
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class FlowDistillationArguments(DiffusionTrainingArguments):
-    """A fast generator from a slow one. What is predicted is the teacher's velocity; its text encoder stays."""
-
-    model_name_or_path: str = field(
-        default="", metadata={"help": "Generator of a flow: a folder, a Hub id or a name."}
-    )
-    image_size: int | None = field(
-        default=None, metadata={"help": "Side of the square images; the generator's own by default."}
-    )
-    num_windows: int = field(default=4, metadata={"help": "Steps of the distilled generator."})
-    teacher_steps: int = field(default=4, metadata={"help": "Steps of the teacher within each of them."})
-    teacher_guidance: float = field(default=3.0, metadata={"help": "Guidance scale of the teacher."})
-    ema_decay: float = field(default=0.999, metadata={"help": "Largest decay of the averaged weights."})
-    max_steps: int = field(default=2000, metadata={"help": "Optimiser steps. A finished run goes on if it is raised."})
-    learning_rate: float = field(default=1e-4, metadata={"help": "Peak of AdamW."})
-    caption_dropout: float = field(default=0.0, metadata={"help": "Share of draws without a caption."})
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.model_name_or_path:
-            raise ValueError("there is no generator to distil; give --model-name-or-path.")
-        for name in ("num_windows", "teacher_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected 1 or more.")
 
 
 class FlowWindows:

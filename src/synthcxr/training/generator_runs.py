@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
+from accelerate import PartialState
 from datasets import Dataset
 
 from ..data.whole_files import write_json
@@ -30,7 +29,7 @@ logger = logging.getLogger(__name__)
 RECORD_NAME = "training.json"
 # Settings that say where, how long and how often, not what is learnt: changing them does not make another run.
 _REPORTING = {"output_dir", "max_steps", "checkpointing_steps", "save_total_limit", "sample_steps", "sample_prompts"}
-_REPORTING |= {"logging_steps", "disable_tqdm", "dataloader_num_workers", "cache_latents"}
+_REPORTING |= {"logging_steps", "disable_tqdm", "dataloader_num_workers"}
 
 
 class GeneratorTraining(NamedTuple):
@@ -77,16 +76,14 @@ def run_generator_training(
     record = {"request": request, "num_pairs": len(train), "finished": False}
     if previous is None:
         write_json(output_dir / RECORD_NAME, record)
-    started = time.perf_counter()
     metrics = trainer.train()
     if trainer.accelerator.is_main_process:
         export.finish(trainer.last_checkpoint())
-        seconds = time.perf_counter() - started + (previous or {}).get("runtime_seconds", 0.0)
         record |= {
             "num_parameters": sum(parameter.numel() for parameter in trainer.parameters),
             "metrics": metrics,
             "num_processes": trainer.accelerator.num_processes,
-            "runtime_seconds": round(seconds, 1),
+            "runtime_seconds": metrics.pop("runtime_seconds"),
             "environment": describe_environment(),
             "finished": True,
         }
@@ -121,13 +118,14 @@ def build_training(
         kwargs: Of the trainer.
     """
     pipeline = export.pipeline
+    # One process encodes what is kept; the others read it.
+    with PartialState(cpu=args.use_cpu).main_process_first():
+        sources = latent_sources(args, pipeline, train, image_size=image_size)
     fold = pipeline.config["pixel_fold"] if pipeline.vae is None else None
     focus = FindingFocus(args.finding_focus, image_size=image_size, pixel_fold=fold) if args.finding_focus else None
     collators = [
         DiffusionCollator(source, pipeline.tokenizer, pipeline.text_encoder, focus=weighing)
-        for source, weighing in zip(
-            latent_sources(args, pipeline, train, image_size=image_size), (focus, None), strict=True
-        )
+        for source, weighing in zip(sources, (focus, None), strict=True)
     ]
     trainer = trainer_class(
         denoiser,
@@ -184,12 +182,18 @@ def latent_sources(
         pipeline (`CxrSynthesisPipeline`): Its autoencoder, or how it folds pixels.
         train (`datasets.Dataset`): Training pairs.
         image_size (`int`): Side of the square images.
+
+    Raises:
+        ValueError: If other processes were to encode on a GPU.
     """
     vae = pipeline.vae
     if vae is None:
         codec = {name: pipeline.config[name] for name in ("pixel_fold", "pixel_mean", "pixel_std")}
         return [PixelLatents(image_size=image_size, **codec)] * 2
-    vae.to("cuda" if torch.cuda.is_available() and not args.use_cpu else "cpu").requires_grad_(requires_grad=False)
+    device = PartialState(cpu=args.use_cpu).device
+    if device.type != "cpu" and args.dataloader_num_workers and not args.cache_latents:
+        raise ValueError("--no-cache-latents encodes on the GPU of this process; drop --dataloader-num-workers.")
+    vae.to(device).requires_grad_(requires_grad=False)
     live = EncodedLatents(vae, image_size=image_size)
     if not args.cache_latents:
         return [live, live]

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
+from .text_to_cxr_arguments import DenoisingArguments, DiffusionTrainingArguments
+
 
 # The quintic iteration of Jordan et al. (2024): steep at zero, and all singular values end between 0.7 and 1.2.
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -108,3 +110,26 @@ def hidden_matrices(model: nn.Module) -> set[nn.Parameter]:
     layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     tables = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
     return {module.weight for module in model.modules() if isinstance(module, layers)} - tables
+
+
+def build_optimizer(model: nn.Module, args: DiffusionTrainingArguments) -> torch.optim.Optimizer:
+    """
+    AdamW, with Muon for matrices and kernels on request.
+
+    Args:
+        model (`nn.Module`): What requires a gradient in it is trained.
+        args (`DiffusionTrainingArguments`): Rates and decay.
+    """
+    text_rate = args.text_learning_rate if isinstance(args, DenoisingArguments) else None
+    text = set() if text_rate is None else set(model.text_encoder.parameters())
+    matrices = hidden_matrices(model) - text if args.muon_learning_rate is not None else set()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = []
+    for members, rate in ((set(trained) - matrices - text, args.learning_rate), (text, text_rate)):
+        chosen = [parameter for parameter in trained if parameter in members]
+        groups.append({"params": [item for item in chosen if item.ndim > 1], "lr": rate})
+        groups.append({"params": [item for item in chosen if item.ndim <= 1], "lr": rate, "weight_decay": 0.0})
+    muon = [item for item in trained if item in matrices]
+    groups.append({"params": muon, "lr": args.muon_learning_rate, "orthogonal": True})
+    groups = [group for group in groups if group["params"]]
+    return MuonAdamW(groups, lr=args.learning_rate, betas=(0.9, 0.99), weight_decay=args.weight_decay)

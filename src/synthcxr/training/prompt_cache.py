@@ -35,7 +35,9 @@ class PromptCache:
         for text in dict.fromkeys(captions):
             if text not in found:
                 # One by one: in a batch, its companions would decide the last bits, and a run that goes on has others.
-                found[text] = encode_prompts([text], self.tokenizer, self.text_encoder)[0][0].cpu()
+                # In the encoder's own type, whoever asks first: validation asks under autocast, training does not.
+                with torch.autocast(self.text_encoder.device.type, enabled=False):
+                    found[text] = encode_prompts([text], self.tokenizer, self.text_encoder)[0][0].cpu()
                 self._store(text, found[text])
         rows = [found[text] for text in captions]
         lengths = torch.tensor([len(row) for row in rows])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from torch import nn
 from tqdm.auto import tqdm
@@ -18,7 +19,7 @@ from ..evaluation.metrics import auroc
 from ..pipelines.text_conditioning import encode_tokens, mean_token, tokenize_prompts
 from .captions import draw_caption
 from .diffusion_draws import PairOrder
-from .diffusion_trainer import build_optimizer
+from .optimizers import build_optimizer
 from .text_to_cxr_arguments import TextToCxrArguments
 
 
@@ -85,7 +86,7 @@ def teach_reading(
     if not labels:
         raise ValueError(f"--reading-steps: no finding is in {MIN_POSITIVES} pairs; leave it out.")
     matrix = torch.from_numpy(np.stack([targets[label] for label in labels], axis=1))
-    device = torch.device("cuda" if torch.cuda.is_available() and not args.use_cpu else "cpu")
+    device = PartialState(cpu=args.use_cpu).device
     reader = FindingReader(text_encoder, len(labels)).to(device).train()
     optimizer = build_optimizer(reader, replace(args, text_learning_rate=None))
     order = PairOrder(train["labels"][:], balance=args.balance_findings, seed=args.seed)

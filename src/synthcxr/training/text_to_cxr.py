@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
 from datasets import Dataset
-from diffusers import AutoencoderKL, DDPMScheduler, FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import AutoTokenizer, BertConfig, BertModel, set_seed
 
@@ -73,8 +74,13 @@ def build_pipeline(args: TextToCxrArguments, train: Dataset) -> CxrSynthesisPipe
     Args:
         args (`TextToCxrArguments`): Sizes, or pre-trained parts.
         train (`datasets.Dataset`): Pairs that a fresh tokenizer and the pixels' statistics come from.
+
+    Raises:
+        ValueError: If a pre-trained part cannot be loaded.
     """
-    vae = None if args.autoencoder is None else AutoencoderKL.from_pretrained(args.autoencoder).eval()
+    vae = None
+    if args.autoencoder is not None:
+        vae = _loaded("--autoencoder", AutoencoderKL.from_pretrained, args.autoencoder).eval()
     codec = {}
     if vae is None:
         mean, deviation = pixel_statistics(train, image_size=args.image_size)
@@ -124,7 +130,9 @@ def _build_unet(args: TextToCxrArguments, channels: int, size: int, text_width: 
 
 def _build_text_encoder(args: TextToCxrArguments, train: Dataset) -> tuple[Any, Any]:
     if args.text_model is not None:
-        return load_text_encoder(args.text_model), AutoTokenizer.from_pretrained(args.text_model)
+        loaders = (load_text_encoder, AutoTokenizer.from_pretrained)
+        text_encoder, tokenizer = (_loaded("--text-model", load, args.text_model) for load in loaders)
+        return text_encoder, tokenizer
     tokenizer = train_tokenizer(train.unique("report"), vocab_size=args.vocab_size)
     tokenizer.model_max_length = args.max_text_length
     config = BertConfig(
@@ -141,14 +149,21 @@ def _build_text_encoder(args: TextToCxrArguments, train: Dataset) -> tuple[Any, 
     return BertModel(config), tokenizer
 
 
+def _loaded(flag: str, load: Callable[[str], Any], name_or_path: str) -> Any:
+    try:
+        return load(name_or_path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{flag} {name_or_path} cannot be loaded: {' '.join(str(error).split())}") from error
+
+
 def _build_scheduler(args: TextToCxrArguments) -> Any:
     if args.objective == "flow":
         return FlowMatchEulerDiscreteScheduler(num_train_timesteps=NUM_TIMESTEPS, shift=args.sampling_shift)
-    return DDPMScheduler(
+    return DPMSolverMultistepScheduler(
         num_train_timesteps=NUM_TIMESTEPS,
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
-        clip_sample=False,
         prediction_type=args.objective,
+        timestep_spacing="trailing",  # from pure noise on, however few the steps
     )

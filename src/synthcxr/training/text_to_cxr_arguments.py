@@ -1,4 +1,4 @@
-"""Arguments of text-to-CXR training: what is learnt, by which generator, and how."""
+"""Arguments of text-to-CXR training: from scratch, by an adapter, or from a slower generator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass
 class DiffusionTrainingArguments:
-    """How a generator is trained, from scratch or by an adapter."""
+    """How a generator, an adapter or a student is trained."""
 
     output_dir: str = field(metadata={"help": "Folder of the run; a run that was stopped goes on there."})
     dataset: list[str] = field(
@@ -31,11 +31,6 @@ class DiffusionTrainingArguments:
         default=0.0,
         metadata={"help": "Weigh the pixels of findings, by their masks: more of the loss for what is small."},
     )
-    time_mean: float = field(default=0.0, metadata={"help": "Flow: mean of the logit of sigma; above 0, more noise."})
-    time_std: float = field(default=1.0, metadata={"help": "Flow: standard deviation of the logit of sigma."})
-    min_snr_gamma: float | None = field(
-        default=5.0, metadata={"help": "Diffusion: cap of the signal-to-noise ratio in the weights (min-SNR)."}
-    )
     cache_latents: bool = field(
         default=True, metadata={"help": "Keep latents of an autoencoder on disk: every image is encoded once."}
     )
@@ -48,10 +43,6 @@ class DiffusionTrainingArguments:
     muon_learning_rate: float | None = field(
         default=None, metadata={"help": "Peak of Muon, which then takes over matrices and kernels from AdamW."}
     )
-    text_learning_rate: float | None = field(
-        default=None,
-        metadata={"help": "Peak for the text encoder, which AdamW then trains; as the UNet's without it."},
-    )
     weight_decay: float = field(default=0.01, metadata={"help": "Decoupled weight decay."})
     lr_scheduler_type: Literal["constant_with_warmup", "cosine", "linear"] = field(
         default="constant_with_warmup", metadata={"help": "Shape of the learning rate."}
@@ -59,7 +50,6 @@ class DiffusionTrainingArguments:
     warmup_steps: int = field(default=500, metadata={"help": "Steps of warm-up."})
     max_grad_norm: float = field(default=1.0, metadata={"help": "Gradients are clipped to this norm."})
     mixed_precision: Literal["no", "fp16", "bf16"] = field(default="no", metadata={"help": "Arithmetic of a pass."})
-    gradient_checkpointing: bool = field(default=False, metadata={"help": "Less memory for more time."})
     seed: int = field(default=0, metadata={"help": "Of weights, order, captions, noise and times."})
     checkpointing_steps: int = field(default=1000, metadata={"help": "Save, and measure, every so many steps."})
     save_total_limit: int = field(default=2, metadata={"help": "Checkpoints kept for resuming."})
@@ -87,7 +77,26 @@ class DiffusionTrainingArguments:
 
 
 @dataclass
-class TextToCxrArguments(DiffusionTrainingArguments):
+class DenoisingArguments(DiffusionTrainingArguments):
+    """What noise is put on, and which parts learn to take it off."""
+
+    time_mean: float = field(default=0.0, metadata={"help": "Flow: mean of the logit of sigma; above 0, more noise."})
+    time_std: float = field(default=1.0, metadata={"help": "Flow: standard deviation of the logit of sigma."})
+    min_snr_gamma: float = field(
+        default=5.0,
+        metadata={
+            "help": "Diffusion: cap of the signal-to-noise ratio in the weights (min-SNR); 0 for equal weights."
+        },
+    )
+    text_learning_rate: float | None = field(
+        default=None,
+        metadata={"help": "Peak for the text encoder, which AdamW then trains; as the UNet's without it."},
+    )
+    gradient_checkpointing: bool = field(default=False, metadata={"help": "Less memory for more time."})
+
+
+@dataclass
+class TextToCxrArguments(DenoisingArguments):
     """A generator from scratch."""
 
     image_size: int = field(default=64, metadata={"help": "Side of the square images, in pixels."})
@@ -139,3 +148,69 @@ class TextToCxrArguments(DiffusionTrainingArguments):
             raise ValueError(
                 f"--block-out-channels has {bad[0]}; expected multiples of 32 and of --channels-per-head."
             )
+
+
+@dataclass
+class TextToCxrLoraArguments(DenoisingArguments):
+    """
+    An adapter of a generator.
+
+    Adapters learn in fewer and smaller steps than a generator from scratch, and what is predicted is up to the
+    generator's own scheduler.
+    """
+
+    learning_rate: float = field(default=1e-4, metadata={"help": "Peak of AdamW."})
+    max_steps: int = field(default=2000, metadata={"help": "Optimiser steps. A finished run goes on if it is raised."})
+    model_name_or_path: str = field(
+        default="", metadata={"help": "Generator to adapt: a folder, a Hub id or a shipped name."}
+    )
+    image_size: int | None = field(
+        default=None, metadata={"help": "Side of the square images; the generator's own by default."}
+    )
+    rank: int = field(default=16, metadata={"help": "Rank of the matrices that are added to every weight."})
+    lora_alpha: float | None = field(
+        default=None, metadata={"help": "Their product counts alpha / rank times; as --rank when absent."}
+    )
+    lora_dropout: float = field(default=0.0, metadata={"help": "Share of an adapter's inputs left out in training."})
+    adapt_convolutions: bool = field(
+        default=False, metadata={"help": "Adapt the convolutions of the UNet beside its attention."}
+    )
+    train_text_encoder: bool = field(
+        default=False, metadata={"help": "Adapt the attention of the text encoder as well."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.model_name_or_path:
+            raise ValueError("there is no generator to adapt; give --model-name-or-path.")
+        if self.rank < 1:
+            raise ValueError(f"--rank is {self.rank}; expected 1 or more.")
+        if not 0 <= self.lora_dropout < 1:
+            raise ValueError(f"--lora-dropout is {self.lora_dropout}; expected 0 or more, below 1.")
+
+
+@dataclass
+class FlowDistillationArguments(DiffusionTrainingArguments):
+    """A fast generator from a slow one. What is predicted is the teacher's velocity; its text encoder stays."""
+
+    model_name_or_path: str = field(
+        default="", metadata={"help": "Generator of a flow: a folder, a Hub id or a name."}
+    )
+    image_size: int | None = field(
+        default=None, metadata={"help": "Side of the square images; the generator's own by default."}
+    )
+    num_windows: int = field(default=4, metadata={"help": "Steps of the distilled generator."})
+    teacher_steps: int = field(default=4, metadata={"help": "Steps of the teacher within each of them."})
+    teacher_guidance: float = field(default=3.0, metadata={"help": "Guidance scale of the teacher."})
+    ema_decay: float = field(default=0.999, metadata={"help": "Largest decay of the averaged weights."})
+    max_steps: int = field(default=2000, metadata={"help": "Optimiser steps. A finished run goes on if it is raised."})
+    learning_rate: float = field(default=1e-4, metadata={"help": "Peak of AdamW."})
+    caption_dropout: float = field(default=0.0, metadata={"help": "Share of draws without a caption."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.model_name_or_path:
+            raise ValueError("there is no generator to distil; give --model-name-or-path.")
+        for name in ("num_windows", "teacher_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected 1 or more.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,49 +17,10 @@ from .diffusion_trainer import ConditionedDenoiser, is_trained
 from .generator_adapters import add_adapters, checkpoint_adapters_only, save_adapters
 from .generator_runs import GeneratorTraining, build_training, run_generator_training
 from .generator_samples import GeneratorExport
-from .text_to_cxr_arguments import DiffusionTrainingArguments
+from .text_to_cxr_arguments import TextToCxrLoraArguments
 
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class TextToCxrLoraArguments(DiffusionTrainingArguments):
-    """
-    An adapter of a generator.
-
-    Adapters learn in fewer and smaller steps than a generator from scratch, and what is predicted is up to the
-    generator's own scheduler.
-    """
-
-    learning_rate: float = field(default=1e-4, metadata={"help": "Peak of AdamW."})
-    max_steps: int = field(default=2000, metadata={"help": "Optimiser steps. A finished run goes on if it is raised."})
-    model_name_or_path: str = field(
-        default="", metadata={"help": "Generator to adapt: a folder, a Hub id or a shipped name."}
-    )
-    image_size: int | None = field(
-        default=None, metadata={"help": "Side of the square images; the generator's own by default."}
-    )
-    rank: int = field(default=16, metadata={"help": "Rank of the matrices that are added to every weight."})
-    lora_alpha: float | None = field(
-        default=None, metadata={"help": "Their product counts alpha / rank times; as --rank when absent."}
-    )
-    lora_dropout: float = field(default=0.0, metadata={"help": "Share of an adapter's inputs left out in training."})
-    adapt_convolutions: bool = field(
-        default=False, metadata={"help": "Adapt the convolutions of the UNet beside its attention."}
-    )
-    train_text_encoder: bool = field(
-        default=False, metadata={"help": "Adapt the attention of the text encoder as well."}
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.model_name_or_path:
-            raise ValueError("there is no generator to adapt; give --model-name-or-path.")
-        if self.rank < 1:
-            raise ValueError(f"--rank is {self.rank}; expected 1 or more.")
-        if not 0 <= self.lora_dropout < 1:
-            raise ValueError(f"--lora-dropout is {self.lora_dropout}; expected 0 or more, below 1.")
 
 
 class AdapterExport(GeneratorExport):
