@@ -5,7 +5,7 @@ from tiny_generators import tiny_bert_tokenizer, tiny_flow_pipeline
 
 from synthcxr.data import load_pairs
 from synthcxr.pipelines.text_conditioning import tokenize_prompts
-from synthcxr.training.report_reading import FindingReader, teach_reading
+from synthcxr.training.report_reading import FindingReader, hand_over, teach_reading
 from synthcxr.training.text_to_cxr_arguments import TextToCxrArguments
 
 
@@ -41,11 +41,11 @@ def spoken(pairs_folder):
 
 
 def test_a_fresh_encoder_learns_to_tell_a_finding_from_its_negation(spoken):
-    text_encoder, tokenizer = tiny_flow_pipeline().text_encoder, tiny_bert_tokenizer()
-    weight = text_encoder.encoder.layer[0].output.dense.weight
+    pipeline = tiny_flow_pipeline()
+    weight = pipeline.text_encoder.encoder.layer[0].output.dense.weight
     before = weight.detach().clone()
     train, held_out = spoken.select(range(110)), spoken.select(range(110, 120))
-    metrics = teach_reading(text_encoder, tokenizer, train, held_out, arguments())
+    metrics = teach_reading(pipeline, train, held_out, arguments())
     assert metrics["reading_macro_auroc"] > 0.95
     assert metrics["reading_loss"] < 0.3
     assert not torch.equal(before, weight)
@@ -55,9 +55,9 @@ def test_the_same_seed_teaches_the_same_weights(spoken):
     taught = []
     for _ in range(2):
         torch.manual_seed(0)
-        text_encoder = tiny_flow_pipeline().text_encoder
-        teach_reading(text_encoder, tiny_bert_tokenizer(), spoken, None, arguments(reading_steps=3))
-        taught.append(text_encoder.state_dict())
+        pipeline = tiny_flow_pipeline()
+        teach_reading(pipeline, spoken, None, arguments(reading_steps=3))
+        taught.append(pipeline.text_encoder.state_dict() | pipeline.unet.class_embedding.state_dict())
     assert all(torch.equal(taught[0][name], taught[1][name]) for name in taught[0])
 
 
@@ -73,9 +73,29 @@ def test_padding_has_no_part_in_what_is_read():
     torch.testing.assert_close(together, torch.stack(alone), atol=1e-5, rtol=1e-4)
 
 
+def test_the_unet_begins_with_what_the_reader_says():
+    torch.manual_seed(0)
+    pipeline, tokenizer = tiny_flow_pipeline(), tiny_bert_tokenizer()
+    reader = FindingReader(pipeline.text_encoder, 3).eval()
+    texts = [f"{size} {side} effusion ." for size in ("large", "small", "mild") for side in ("left", "right", "upper")]
+    tokens = tokenize_prompts(texts, tokenizer, reader.text_encoder)
+    with torch.no_grad():
+        said = reader(**tokens)
+        layer = pipeline.unet.class_embedding.linear_1
+        others = layer.weight[6:].clone()
+        hand_over(reader, layer, tokenizer, texts)
+        means = reader.read(**tokens)
+        units = layer(means)
+    torch.testing.assert_close(means.mean(dim=0), torch.zeros(16), atol=1e-5, rtol=0)
+    torch.testing.assert_close(reader(**tokens), said, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(units[:, :3], (said - said.mean(dim=0)) / said.std(dim=0), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(units[:, 3:6], -units[:, :3])
+    assert torch.equal(layer.weight[6:], others)
+
+
 def test_pairs_without_frequent_findings_are_refused(spoken):
     with pytest.raises(ValueError, match="--reading-steps: no finding is in 50 pairs"):
-        teach_reading(None, None, spoken.select(range(20)), None, arguments())
+        teach_reading(None, spoken.select(range(20)), None, arguments())
 
 
 def test_a_pre_trained_text_encoder_is_not_taught():

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from ..data.collators import row_seed
 from ..evaluation.finding_targets import PRESENT, UNKNOWN, learnable_labels, read_targets
 from ..evaluation.metrics import auroc
+from ..pipelines import CxrSynthesisPipeline
 from ..pipelines.text_conditioning import encode_tokens, mean_token, tokenize_prompts
 from .captions import draw_caption
 from .diffusion_draws import PairOrder
@@ -24,6 +25,8 @@ from .text_to_cxr_arguments import TextToCxrArguments
 
 
 MIN_POSITIVES = 50
+_CAPTIONS_FOR_STATISTICS = 2048
+_READ_AT_ONCE = 128
 _TEXTS = ["id", "report", "findings", "impression"]
 
 
@@ -55,22 +58,25 @@ class FindingReader(nn.Module):
         Returns:
             `torch.Tensor` of shape `(batch_size, num_labels)`: Logits.
         """
-        tokens = encode_tokens(input_ids, self.text_encoder, attention_mask=attention_mask)
-        return self.classifier(mean_token(tokens, attention_mask))
+        return self.classifier(self.read(input_ids, attention_mask))
+
+    def read(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """`(batch_size, length)` to the mean token, `(batch_size, hidden_size)`."""
+        return mean_token(encode_tokens(input_ids, self.text_encoder, attention_mask=attention_mask), attention_mask)
 
 
 def teach_reading(
-    text_encoder: Any, tokenizer: Any, train: Dataset, validation: Dataset | None, args: TextToCxrArguments
+    pipeline: CxrSynthesisPipeline, train: Dataset, validation: Dataset | None, args: TextToCxrArguments
 ) -> dict[str, float]:
     """
-    Train a text encoder for `args.reading_steps` to tell from captions what the images show.
+    Train a text encoder for `args.reading_steps` to tell from captions what the images show, and tell the UNet.
 
     A fresh encoder's words are noise to the UNet for thousands of steps, while it learns to draw without them. What a
-    caption leaves out stays a target: the encoder then says how likely it is.
+    caption leaves out stays a target: the encoder then says how likely it is. Afterwards the UNet begins with what the
+    encoder can say, see [`hand_over`].
 
     Args:
-        text_encoder (`PreTrainedModel`): One that takes a mask; trained in place.
-        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
+        pipeline (`CxrSynthesisPipeline`): Its text encoder, a BERT, is trained in place, with its tokenizer.
         train (`datasets.Dataset`): Pairs with labels.
         validation (`datasets.Dataset`, *optional*): Held-out pairs.
         args (`TextToCxrArguments`): Captions, optimisation.
@@ -87,7 +93,8 @@ def teach_reading(
         raise ValueError(f"--reading-steps: no finding is in {MIN_POSITIVES} pairs; leave it out.")
     matrix = torch.from_numpy(np.stack([targets[label] for label in labels], axis=1))
     device = PartialState(cpu=args.use_cpu).device
-    reader = FindingReader(text_encoder, len(labels)).to(device).train()
+    tokenizer = pipeline.tokenizer
+    reader = FindingReader(pipeline.text_encoder, len(labels)).to(device).train()
     optimizer = build_optimizer(reader, replace(args, text_learning_rate=None))
     order = PairOrder(train["labels"][:], balance=args.balance_findings, seed=args.seed)
     texts, size, losses = train.select_columns(_TEXTS), args.per_device_train_batch_size, []
@@ -105,11 +112,42 @@ def teach_reading(
         torch.nn.utils.clip_grad_norm_(reader.parameters(), args.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
+    positions = range(args.reading_steps * size, args.reading_steps * size + _CAPTIONS_FOR_STATISTICS)
+    captions = _draw_captions(texts.select([order[position] for position in positions]), positions, args)
+    hand_over(reader.eval(), pipeline.unet.class_embedding.linear_1, tokenizer, captions)
     last = torch.stack(losses[-max(1, len(losses) // 10) :])
     metrics = {"reading_steps": args.reading_steps, "reading_loss": round(float(last.mean()), 5)}
     if validation is not None:
-        metrics["reading_macro_auroc"] = round(_macro_auroc(reader.eval(), tokenizer, validation, labels, args), 5)
+        metrics["reading_macro_auroc"] = round(_macro_auroc(reader, tokenizer, validation, labels, args), 5)
     return metrics
+
+
+@torch.no_grad()
+def hand_over(reader: FindingReader, layer: nn.Linear, tokenizer: Any, captions: list[str]) -> None:
+    """
+    Let the layer through which a UNet reads the mean token begin with the findings that a reader tells from it.
+
+    Mean tokens of different captions are nearly the same: the side of an effusion is a thirtieth of their length. So
+    what is common to all captions is taken off every token, in the bias of the encoder's last normalisation, and the
+    first units of the layer are the reader's logits, with the variance 1, once upwards and once downwards.
+
+    Args:
+        reader (`FindingReader`): That has learnt.
+        layer (`nn.Linear`): From the mean token; changed in place, as are the reader's tokens and classifier.
+        tokenizer (`PreTrainedTokenizerBase`): Of the reader.
+        captions (`list[str]`): What is common is measured on them.
+    """
+    device = reader.classifier.weight.device
+    batches = [captions[start : start + _READ_AT_ONCE] for start in range(0, len(captions), _READ_AT_ONCE)]
+    tokens = [tokenize_prompts(batch, tokenizer, reader.text_encoder) for batch in batches]
+    means = torch.cat([reader.read(**{name: ids.to(device) for name, ids in batch.items()}) for batch in tokens])
+    common = means.mean(dim=0)
+    reader.text_encoder.encoder.layer[-1].output.LayerNorm.bias -= common
+    reader.classifier.bias += reader.classifier.weight @ common
+    rows = reader.classifier.weight / (means @ reader.classifier.weight.T).std(dim=0).clamp(min=1e-3)[:, None]
+    rows = torch.cat([rows, -rows])[: len(layer.weight)]
+    layer.weight[: len(rows)] = rows.to(layer.weight.device)
+    layer.bias[: len(rows)] = 0
 
 
 def _draw_captions(rows: Dataset, positions: Sequence[int], args: TextToCxrArguments) -> list[str]:

@@ -47,7 +47,7 @@ def train_text_to_cxr(args: TextToCxrArguments) -> dict[str, Any]:
         pipeline = build_pipeline(args, train)
         output_dir = Path(args.output_dir)
         if args.reading_steps and not list_checkpoints(output_dir):  # a checkpoint's encoder has learnt to read
-            metrics = teach_reading(pipeline.text_encoder, pipeline.tokenizer, train, validation, args)
+            metrics = teach_reading(pipeline, train, validation, args)
             if PartialState(cpu=args.use_cpu).is_main_process:
                 write_log(output_dir, metrics)
         objective = objective_of(
