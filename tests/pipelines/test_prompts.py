@@ -81,6 +81,12 @@ def test_a_long_report_is_cut_after_a_sentence_and_the_cut_is_counted(clip_token
     assert one == FittedPrompt(sentences[0], 0, 2)
 
 
+def test_an_abbreviation_ends_no_sentence(clip_tokenizer):
+    first = "A mass of approx. 3 cm, e.g. a tumor vs. Round pneumonia."
+    fitted = fit_prompt(f"{first} Normal heart.", clip_tokenizer, max_tokens=len(first.replace(" ", "")) + 4)
+    assert fitted == FittedPrompt(first, 0, 1)
+
+
 def test_the_window_is_the_tokenizers_when_none_is_given(bert_tokenizer):
     fitted = fit_prompt("The lungs are clear. " * 20, bert_tokenizer)
     assert len(bert_tokenizer(fitted.text)["input_ids"]) == 32

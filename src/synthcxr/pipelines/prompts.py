@@ -37,7 +37,13 @@ _HEADER = re.compile(
     + r")(?:[ \t]?:|(?=[ \t]{0,4}$))",
     re.IGNORECASE | re.MULTILINE,
 )
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n(?=[ \t]{0,8}(?:\n|[-*\u2022][ \t]|\d{1,2}[.)][ \t]))")
+_ABBREVIATIONS = ("approx", "ca", "dr", r"e\.g", "esp", "fig", r"i\.e", "incl", "vs")
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?])"
+    + "".join(rf"(?<!\b{short}\.)" for short in _ABBREVIATIONS)
+    + r"\s+|\n(?=[ \t]{0,8}(?:\n|[-*\u2022][ \t]|\d{1,2}[.)][ \t]))",
+    re.IGNORECASE,
+)
 _LETTER = re.compile(r"[^\W\d_]")
 
 
