@@ -120,8 +120,10 @@ def test_facts_come_from_the_configurations(generator, latent_generator):
     assert facts["image size"] == "32 x 32 pixels, grey"
     assert facts["drawn as"] == "pixels folded by 4, 16 channels of 8 x 8"
     assert facts["text encoder"] == "bert, 32 tokens"
+    assert facts["prompts are read by"] == "cross-attention, and as the mean of their tokens beside the time"
     assert (facts["steps by default"], facts["guidance by default"]) == (3, 4.0)
     latent = pipeline_facts(latent_generator)
+    assert latent["prompts are read by"] == "cross-attention"
     assert latent["image size"] == "32 x 32 pixels, grey"
     assert latent["drawn as"] == "latents of an autoencoder, 4 channels of 16 x 16"
     assert latent["predicts"] == "the velocity of diffusion"

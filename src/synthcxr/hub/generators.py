@@ -116,6 +116,7 @@ def pipeline_facts(path: str | Path) -> dict[str, Any]:
         "image size": _image_size(path),
         "drawn as": _drawn_as(index, unet, has_vae=has_vae),
         "text encoder": f"{kind}, {window} tokens" if window else kind,
+        "prompts are read by": _prompts_read_by(unet),
         "predicts": prediction(path),
         "scheduler": (index.get("scheduler") or [None, None])[1],
         "steps by default": index.get("default_num_inference_steps"),
@@ -223,6 +224,11 @@ def _components(path: Path, index: Mapping[str, Any]) -> set[str]:
 def _image_size(path: Path) -> str | None:
     side = image_side(path)
     return None if side is None else f"{side} x {side} pixels, grey"
+
+
+def _prompts_read_by(unet: Mapping[str, Any]) -> str:
+    by_mean = unet.get("class_embed_type") == "projection"
+    return "cross-attention" + (", and as the mean of their tokens beside the time" if by_mean else "")
 
 
 def _drawn_as(index: Mapping[str, Any], unet: Mapping[str, Any], *, has_vae: bool) -> str:
