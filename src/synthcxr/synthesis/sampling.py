@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from ..data.shards import BadRow
 from ..pipelines.prompts import FittedPrompt, fit_prompt
 from ..pipelines.text_conditioning import encode_prompts, reads_whole_window
 from .generators import load_generator
+from .prompt_language import why_unreadable
 from .requests import ImageRequest
 
 
@@ -28,8 +28,6 @@ BATCHES_PER_WINDOW = 8
 
 # Encoded prompts that a shard keeps: of 256 tokens and 768 numbers each, 3 GB.
 MOST_CONDITIONS = 4096
-
-_MOST_UNKNOWN = 0.5
 
 
 @dataclass(frozen=True)
@@ -172,7 +170,7 @@ class _Sampler:
             prompt = fit_prompt(request.text, pipeline.tokenizer, max_tokens=pipeline.prompt_window)
         except ValueError as error:
             return " ".join(str(error).split())
-        reason = _foreign(prompt.text, pipeline.tokenizer)
+        reason = why_unreadable(prompt.text, pipeline.tokenizer)
         if reason:
             return reason
         self.tally.num_marks += prompt.num_marks
@@ -237,19 +235,6 @@ def _encode(texts: Sequence[str], pipeline: CxrSynthesisPipeline, batch_size: in
             for index, text in enumerate(batch):
                 conditions[text] = embeds[index] if mask is None else embeds[index, : int(mask[index].sum())]
     return conditions
-
-
-def _foreign(text: str, tokenizer: Any) -> str:
-    """Why a prompt cannot mean anything to the generator, or nothing."""
-    letters = [letter for letter in text if letter.isalpha()]
-    other = sum(not (letter.isascii() or "LATIN" in unicodedata.name(letter, "")) for letter in letters)
-    if other > _MOST_UNKNOWN * len(letters):
-        return f"the prompt {text[:40]!r} is not in Latin letters; expected an English report"
-    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    unknown = ids.count(tokenizer.unk_token_id) if tokenizer.unk_token_id != tokenizer.eos_token_id else 0
-    if unknown > _MOST_UNKNOWN * len(ids):
-        return f"the generator knows {len(ids) - unknown} of {len(ids)} words of the prompt {text[:40]!r}"
-    return ""
 
 
 def _row(request: ImageRequest, outcome: _Drawn | str, source: str) -> Pair | BadRow:
