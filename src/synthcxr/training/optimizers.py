@@ -85,20 +85,26 @@ def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
         `torch.Tensor` of shape `(num_rows, num_columns)`, `torch.float32`: Singular values 0.7 to 1.2; those that were
         a thousand times below the largest may be less.
     """
-    first, second, third = _COEFFICIENTS
     matrix = matrix.float()
     tall = matrix.shape[0] > matrix.shape[1]
     wide = matrix.T if tall else matrix
     wide = wide / wide.norm().clamp(min=1e-7)
     gram = wide @ wide.T
-    product = torch.eye(len(gram), device=gram.device)
-    for _ in range(_NUM_ITERATIONS):
-        factor = torch.addmm(gram, gram, gram, beta=second, alpha=third)
-        factor.diagonal().add_(first)
-        product = factor @ product
+    product = factor = _factor(gram)
+    for _ in range(_NUM_ITERATIONS - 1):
         gram = factor @ gram @ factor
+        factor = _factor(gram)
+        product = factor @ product
     result = product @ wide
     return result.T if tall else result
+
+
+def _factor(gram: torch.Tensor) -> torch.Tensor:
+    """What one iteration multiplies a matrix by, from its Gram matrix `(size, size)`."""
+    first, second, third = _COEFFICIENTS
+    factor = torch.addmm(gram, gram, gram, beta=second, alpha=third)
+    factor.diagonal().add_(first)
+    return factor
 
 
 def hidden_matrices(model: nn.Module) -> set[nn.Parameter]:
