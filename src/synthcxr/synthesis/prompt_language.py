@@ -9,15 +9,16 @@ from typing import Any
 
 _MOST_UNKNOWN = 0.5
 # So many words of an English report hold one of these: they did in all 928 sections of real reports that are as long
-# (Open-i), and in the reports of all of 4,781 simulated studies. None is a common word of another European language.
+# (Open-i), and in the reports of all of 4,781 simulated studies. Hardly one is a word of another language.
 _WORDS_TO_TELL = 10
 _ENGLISH = frozenset(
     """
-    abnormality acute airspace and appear appears are available between both change changes clear contours
-    disease due effusion effusions enlarged evidence findings fluid for from given grossly has have heart
-    identified improved increased infiltrates is it left limits lower lung lungs mild mildly of otherwise
-    overlying pulmonary right seen shadow shows since size small spine stable status suggest than the there this
-    tip tube unchanged unremarkable upper vascularity view views was were which with within without
+    abnormality acute airspace and appear appears are available between both cannot changes clear contours
+    decreased disease effusion effusions enlarged evidence excluded findings fluid for from grossly has heart
+    identified improved increased infiltrates it left limits lower lung lungs mild mildly moderate otherwise
+    overlying pattern pulmonary recommended right seen shadow shows since size small spine stable status suggest
+    suggested than the there this tip tube unchanged unremarkable upper vascularity view views was were which
+    with within without
     """.split()
 )
 _WORD = re.compile(r"[^\W\d_]+")

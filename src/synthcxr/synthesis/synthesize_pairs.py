@@ -83,7 +83,6 @@ def synthesize_pairs(
         OSError: If the disk is full; finished shards stay and the same call goes on.
         RuntimeError: If a worker was killed, or not one image fits in memory; finished shards stay.
     """
-
     from .engine import STATE, make_shards
     from .executors import check_executor_settings, check_login, is_at_work
     from .sampling import SamplingSettings
