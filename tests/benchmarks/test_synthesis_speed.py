@@ -28,7 +28,7 @@ NUM_IMAGES = 16
 
 
 def save_generator(folder):
-    """The architecture of the shipped generator, with random weights."""
+    """The architecture of `text_to_cxr.yaml`, with random weights."""
     from diffusers import FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
 
     torch.manual_seed(0)
@@ -45,6 +45,7 @@ def save_generator(folder):
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=256,
         attention_head_dim=(2, 3),
+        resnet_time_scale_shift="scale_shift",
         class_embed_type="projection",
         projection_class_embeddings_input_dim=256,
     )

@@ -37,6 +37,7 @@ _HEADER = re.compile(
     + r")(?:[ \t]?:|(?=[ \t]{0,4}$))",
     re.IGNORECASE | re.MULTILINE,
 )
+# Few: this file travels with the pipeline, without the package's own splitter.
 _ABBREVIATIONS = ("approx", "ca", "dr", r"e\.g", "esp", "fig", r"i\.e", "incl", "vs")
 _SENTENCE_END = re.compile(
     r"(?<=[.!?])"

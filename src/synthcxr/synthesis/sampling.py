@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 # Prompts are packed by length among so many batches; more would keep more images in memory and pad less.
 BATCHES_PER_WINDOW = 8
 
-# Encoded prompts that a shard keeps: of 256 tokens and 768 numbers each, 3 GB.
-MOST_CONDITIONS = 4096
+# Encoded prompts that a shard keeps: of 256 tokens and 768 numbers each, 0.8 GB.
+_MOST_CONDITIONS = 1024
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class _Sampler:
 
     def _encoded(self, texts: set[str], pipeline: CxrSynthesisPipeline) -> dict[str, torch.Tensor]:
         """`(length, dim)` per prompt of the window, each encoded once in the shard while memory lasts."""
-        if len(self.conditions) > MOST_CONDITIONS:
+        if len(self.conditions) > _MOST_CONDITIONS:
             self.conditions = {text: self.conditions[text] for text in texts if text in self.conditions}
         new = [text for text in texts if text not in self.conditions]
         self.conditions |= _encode(sorted(new), pipeline, self.settings.batch_size)

@@ -59,7 +59,8 @@ def synthesize_pairs(
         split (`str`, *optional*): Only this split of a dataset; all of them when absent.
         num_pairs (`int`, *optional*): Pairs in all: fewer than reports takes the first, more draws several images of
             each. As many as reports when absent.
-        num_inference_steps (`int`, *optional*): Steps per image; as the checkpoint recommends when absent.
+        num_inference_steps (`int`, *optional*): Steps per image; as the checkpoint recommends when absent. A
+            checkpoint's sampler that needs many (PNDM, DDPM, DDIM, LMS) gives way to DPM-Solver++.
         guidance_scale (`float`, *optional*): Guidance; as the checkpoint recommends when absent.
         seed (`int`, *optional*, defaults to 0): Another seed, other images.
         batch_size (`int`, *optional*, defaults to 16): Images drawn at once; halved by itself when memory runs out.

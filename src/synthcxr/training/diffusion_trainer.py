@@ -250,18 +250,18 @@ class DiffusionTrainer:
         return total
 
     def _loss(self, denoiser: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
-        captions = batch["captions"]
-        batch = {
-            name: values.to(self.accelerator.device, non_blocking=True)
-            for name, values in batch.items()
-            if name != "captions"
-        }
+        captions, batch = batch["captions"], self._on_device(batch)
         latents, noise, times = (batch.pop(name) for name in ("latents", "noise", "times"))
         focus = batch.pop("focus", None)
         if self.prompts is not None:
             batch["prompt_embeds"], batch["attention_mask"] = self.prompts(captions)
         noisy, timesteps, target, weights = self.draws.objective.add_noise(latents, noise, times)
         return denoising_loss(denoiser(noisy, timesteps, **batch), target, weights, focus=focus)
+
+    def _on_device(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """A batch without its captions, where it is trained on."""
+        device = self.accelerator.device
+        return {name: values.to(device, non_blocking=True) for name, values in batch.items() if name != "captions"}
 
     def _log(self, step: int, loss: torch.Tensor, bar: tqdm) -> None:
         value = float(self.accelerator.reduce(loss, reduction="mean"))

@@ -94,20 +94,18 @@ class FlowDistillationTrainer(DiffusionTrainer):
         self.num_steps = num_steps
 
     def _loss(self, denoiser: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
-        latents, noise, times, focus = (
-            None if values is None else values.to(self.accelerator.device, non_blocking=True)
-            for values in (batch.get(name) for name in ("latents", "noise", "times", "focus"))
-        )
+        captions, batch = batch["captions"], self._on_device(batch)
+        latents, noise, times = (batch[name] for name in ("latents", "noise", "times"))
         windows: FlowWindows = self.draws.objective
         start, end, sigma = windows.sigmas(times)
         first = (1 - start) * latents + start * noise
-        embeds, mask = self.prompts(batch["captions"])
+        embeds, mask = self.prompts(captions)
         last = self._teach(first, start, end, embeds, mask)
         velocity = (first - last) / (start - end)
         between = first + (sigma - start) * velocity
         steps = sigma.flatten() * windows.num_train_timesteps
         prediction = denoiser(between, steps, attention_mask=mask, prompt_embeds=embeds)
-        return denoising_loss(prediction, velocity, torch.ones_like(steps), focus=focus)
+        return denoising_loss(prediction, velocity, torch.ones_like(steps), focus=batch.get("focus"))
 
     @torch.no_grad()
     def _teach(
