@@ -181,8 +181,9 @@ def test_fitted_prompts_are_not_fitted_again(clip_tokenizer):
 
 
 def test_negative_prompts_may_be_empty_but_are_cleaned(clip_tokenizer):
-    assert fit_negative_prompts(None, 2, clip_tokenizer, max_tokens=77) == [""]
-    assert fit_negative_prompts(["", "Lines ___."], 2, clip_tokenizer, max_tokens=77) == ["", "Lines."]
+    assert fit_negative_prompts(None, 2, clip_tokenizer, max_tokens=77) == [FittedPrompt("", 0, 0)]
+    expected = [FittedPrompt("", 1, 0), FittedPrompt("Lines.", 1, 0)]
+    assert fit_negative_prompts(["___", "Lines ___."], 2, clip_tokenizer, max_tokens=77) == expected
     with pytest.raises(ValueError, match="3 negative prompts for 2"):
         fit_negative_prompts(["a", "b", "c"], 2, clip_tokenizer, max_tokens=77)
 
@@ -194,3 +195,6 @@ def test_changes_are_told_in_one_line():
         "3 de-identification marks were taken out of 2 of 3 prompts"
     )
     assert describe_changes(prompts[2:]) == ""
+    assert describe_changes(prompts[1:2], kind="negative prompts").startswith(
+        "4 sentences did not fit the text encoder in 1 of 1 negative prompts"
+    )

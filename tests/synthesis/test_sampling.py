@@ -119,6 +119,27 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved(settings, error):
         assert np.abs(row.image.astype(int) - reference.image).max() <= 1
 
 
+def test_prompts_that_do_not_fit_in_memory_at_once_are_encoded_in_parts(settings):
+    expected, *_ = sample(REQUESTS, settings)
+    pipe = load_generator(settings.generator, settings.source, dtype="float32", device="cpu", compile_unet=False)
+    sizes = []
+
+    def fits_one(module, arguments, named):
+        sizes.append(len(named["input_ids"]))
+        if sizes[-1] > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    hook = pipe.text_encoder.register_forward_pre_hook(fits_one, with_kwargs=True)
+    try:
+        rows, tally, _ = sample(REQUESTS, settings)
+    finally:
+        hook.remove()
+    assert max(sizes) > 1
+    assert tally.smallest_batch is None
+    for row, reference in zip(rows, expected, strict=True):
+        assert np.abs(row.image.astype(int) - reference.image).max() <= 1
+
+
 def test_less_memory_than_one_image_needs_is_said(settings):
     pipe = load_generator(settings.generator, settings.source, dtype="float32", device="cpu", compile_unet=False)
 

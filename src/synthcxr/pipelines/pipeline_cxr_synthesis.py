@@ -215,23 +215,23 @@ class CxrSynthesisPipeline(DiffusionPipeline, GeneratorLoraMixin):
         """
         device = self._execution_device if device is None else device
         if prompt_embeds is None:
-            texts = [fitted.text for fitted in fit_prompts(prompt, self.tokenizer, max_tokens=self.prompt_window)]
+            texts = [positive.text for positive in fit_prompts(prompt, self.tokenizer, max_tokens=self.prompt_window)]
             prompt_embeds, prompt_mask = encode_prompts(texts, self.tokenizer, self.text_encoder, device=device)
         num_prompts, num_images = len(prompt_embeds), len(prompt_embeds) * num_images_per_prompt
         prompt_embeds, prompt_mask = repeat_condition(prompt_embeds, prompt_mask, num_images, device)
         if not do_classifier_free_guidance:
-            negative_prompt_embeds = negative_prompt_mask = None
-            return prompt_embeds, negative_prompt_embeds, prompt_mask, negative_prompt_mask
-
+            return prompt_embeds, None, prompt_mask, None
         if negative_prompt_embeds is None:
-            texts = fit_negative_prompts(negative_prompt, num_prompts, self.tokenizer, max_tokens=self.prompt_window)
+            fitted = fit_negative_prompts(negative_prompt, num_prompts, self.tokenizer, max_tokens=self.prompt_window)
+            if changes := describe_changes(fitted, kind="negative prompts"):
+                logger.warning(changes)
+            texts = [negative.text for negative in fitted]
             encoded = encode_prompts(texts, self.tokenizer, self.text_encoder, device=device)
             negative_prompt_embeds, negative_prompt_mask = encoded
         if len(negative_prompt_embeds) not in (1, num_prompts):
             raise ValueError(f"{len(negative_prompt_embeds)} negative_prompt_embeds do not fit {num_prompts} prompts.")
         encoded = repeat_condition(negative_prompt_embeds, negative_prompt_mask, num_images, device)
-        negative_prompt_embeds, negative_prompt_mask = encoded
-        return prompt_embeds, negative_prompt_embeds, prompt_mask, negative_prompt_mask
+        return prompt_embeds, encoded[0], prompt_mask, encoded[1]
 
     @torch.no_grad()
     def __call__(

@@ -173,7 +173,7 @@ def fit_prompts(
 
 def fit_negative_prompts(
     negative_prompt: str | Sequence[str] | None, num_prompts: int, tokenizer: Any, *, max_tokens: int
-) -> list[str]:
+) -> list[FittedPrompt]:
     """
     [`fit_prompt`] of negative prompts, which may be empty: that is the unconditional image.
 
@@ -184,7 +184,7 @@ def fit_negative_prompts(
         max_tokens (`int`): The window, special tokens included.
 
     Returns:
-        `list[str]`: One, or `num_prompts`.
+        `list[FittedPrompt]`: One, or `num_prompts`.
 
     Raises:
         ValueError: When they are of another number.
@@ -192,22 +192,24 @@ def fit_negative_prompts(
     texts = [negative_prompt or ""] if isinstance(negative_prompt, str | None) else list(negative_prompt)
     if len(texts) not in (1, num_prompts):
         raise ValueError(f"There are {len(texts)} negative prompts for {num_prompts} prompts; pass one or as many.")
+    cleaned = [clean_prompt(text) for text in texts]
     return [
-        fit_prompt(text, tokenizer, max_tokens=max_tokens).text if clean_prompt(text).text else "" for text in texts
+        fit_prompt(text, tokenizer, max_tokens=max_tokens) if clean.text else FittedPrompt("", clean.num_marks, 0)
+        for text, clean in zip(texts, cleaned, strict=True)
     ]
 
 
-def describe_changes(prompts: Iterable[FittedPrompt]) -> str:
-    """One line on what was taken out of prompts, empty if nothing was."""
+def describe_changes(prompts: Iterable[FittedPrompt], *, kind: str = "prompts") -> str:
+    """One line on what was taken out of prompts of a kind, empty if nothing was."""
     prompts = list(prompts)
     cut = [prompt.num_sentences_cut for prompt in prompts if prompt.num_sentences_cut]
     marked = [prompt.num_marks for prompt in prompts if prompt.num_marks]
     changes = []
     if cut:
-        changes.append(f"{sum(cut)} sentences did not fit the text encoder in {len(cut)} of {len(prompts)} prompts")
+        changes.append(f"{sum(cut)} sentences did not fit the text encoder in {len(cut)} of {len(prompts)} {kind}")
     if marked:
         changes.append(
-            f"{sum(marked)} de-identification marks were taken out of {len(marked)} of {len(prompts)} prompts"
+            f"{sum(marked)} de-identification marks were taken out of {len(marked)} of {len(prompts)} {kind}"
         )
     return "; ".join(changes)
 

@@ -201,8 +201,7 @@ class _Sampler:
                 raise RuntimeError("Not even one image fits in memory; take a smaller generator or type.") from error
         # Outside of the `except`, whose traceback holds on to the tensors.
         self.tally.smallest_batch = size // 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _free_memory()
         return self._draw_batch(pipeline, conditions, seeds)
 
 
@@ -230,11 +229,24 @@ def _encode(texts: Sequence[str], pipeline: CxrSynthesisPipeline, batch_size: in
     conditions = {}
     with torch.inference_mode():
         for start in range(0, len(texts), batch_size):
-            batch = texts[start : start + batch_size]
-            embeds, mask = encode_prompts(batch, pipeline.tokenizer, pipeline.text_encoder)
-            for index, text in enumerate(batch):
-                conditions[text] = embeds[index] if mask is None else embeds[index, : int(mask[index].sum())]
+            conditions |= _encode_batch(texts[start : start + batch_size], pipeline)
     return conditions
+
+
+def _encode_batch(texts: Sequence[str], pipeline: CxrSynthesisPipeline) -> dict[str, torch.Tensor]:
+    """Halved, and halved again, while memory runs out."""
+    try:
+        embeds, mask = encode_prompts(texts, pipeline.tokenizer, pipeline.text_encoder)
+        lengths = [embeds.shape[1]] * len(texts) if mask is None else mask.sum(dim=1).tolist()
+        return {text: embeds[index, : lengths[index]] for index, text in enumerate(texts)}
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        if len(texts) == 1:
+            raise RuntimeError("Not even one prompt fits in memory; take a smaller generator or type.") from error
+    _free_memory()
+    half = len(texts) // 2
+    return _encode_batch(texts[:half], pipeline) | _encode_batch(texts[half:], pipeline)
 
 
 def _row(request: ImageRequest, outcome: _Drawn | str, source: str) -> Pair | BadRow:
@@ -270,6 +282,11 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
         word in str(error).lower() for word in words
     )
+
+
+def _free_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _device(kind: str) -> str:
