@@ -86,6 +86,17 @@ def test_a_distilled_generator_has_a_command_of_its_own():
     assert {name: getattr(arguments, name) for name in request} == request
 
 
+def test_the_command_of_the_generator_it_began_with_comes_first_and_writes_what_it_reads():
+    request = {"dataset": ["org/pairs"], "model_name_or_path": "/home/jane/teacher", "num_windows": 2}
+    record = {"request": request, "started_from": {"request": REQUEST, "metrics": {"steps": 7}}}
+    teacher, student = generator_training(record)["command"].split("accelerate launch ")[1:]
+    assert teacher.startswith("training_scripts/train_text_to_cxr.py")
+    assert "--max-steps 7" in teacher
+    assert teacher.rstrip().endswith("--output-dir teacher")
+    assert "--model-name-or-path teacher" in student
+    assert generator_training({"request": request})["command"].count("accelerate launch") == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "num_flags"),
     [

@@ -114,7 +114,9 @@ def test_a_distilled_generator_draws_in_its_steps_and_goes_on_after_a_stop(pairs
         args = FlowDistillationArguments(output_dir=str(tmp_path / name), max_steps=max_steps, **settings)
         return distil_text_to_cxr(args)
 
+    (tmp_path / "teacher" / "training.json").write_text('{"request": {"seed": 3}}')
     whole, _, parts = run("whole", 4), run("parts", 2), run("parts", 4)
+    assert parts["started_from"] == {"request": {"seed": 3}}
     assert parts["metrics"]["resumed_from"] == 2
     assert parts["metrics"]["eval_loss"] == whole["metrics"]["eval_loss"]
     student = CxrSynthesisPipeline.from_pretrained(tmp_path / "parts")

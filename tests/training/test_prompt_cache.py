@@ -28,10 +28,20 @@ def test_a_prompt_is_encoded_once():
     cache(TEXTS)
     cache([*TEXTS, "clear lungs"])
     assert seen == [1, 1, 1, 1]
-    small = PromptCache(pipeline.tokenizer, pipeline.text_encoder, max_bytes=0)
+    small = PromptCache(pipeline.tokenizer, pipeline.text_encoder, max_bytes=1)
     small(TEXTS)
     small(TEXTS)
     assert len(seen) == 4 + 3 + 3
+
+
+def test_where_nothing_is_kept_prompts_are_encoded_together():
+    pipeline = tiny_flow_pipeline()
+    (embeds, mask), (kept, kept_mask) = (
+        PromptCache(pipeline.tokenizer, pipeline.text_encoder, **room)(TEXTS) for room in ({"max_bytes": 0}, {})
+    )
+    assert torch.equal(mask, kept_mask)
+    torch.testing.assert_close(embeds * mask[..., None], kept * mask[..., None])
+    assert not embeds.requires_grad
 
 
 def test_clip_has_no_mask():

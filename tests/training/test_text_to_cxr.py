@@ -149,3 +149,18 @@ def test_a_fresh_text_encoder_reads_before_it_draws_and_only_once(pairs_folder, 
     entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [entry["reading_steps"] for entry in entries if "reading_loss" in entry] == [2]
     assert "reading_steps" in entries[0]
+
+
+def test_a_frozen_text_encoder_keeps_what_it_has_read_also_when_the_run_goes_on(pairs_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("synthcxr.training.report_reading.MIN_POSITIVES", 2)
+
+    def encoder_after(steps, name, *flags):
+        flags = ("--reading-steps", "2", "--learning-rate", "1e-2", "--max-steps", steps, *flags)
+        train_text_to_cxr(arguments(pairs_folder, tmp_path / name, *flags))
+        return CxrSynthesisPipeline.from_pretrained(tmp_path / name).text_encoder.state_dict()
+
+    first, later = (encoder_after(steps, "frozen", "--freeze-text-encoder") for steps in ("2", "3"))
+    trained = encoder_after("2", "trained")
+    assert all(torch.equal(value, later[name]) for name, value in first.items())
+    words = "embeddings.word_embeddings.weight"
+    assert not torch.equal(first[words], trained[words])

@@ -34,13 +34,14 @@ def generator_training(record: Mapping[str, Any], *, objective: str | None = Non
     The record of a training as rows of a card; folders are named without their path.
 
     Args:
-        record (`Mapping`): `training.json`: `request`, `num_pairs`, `metrics`, `runtime_seconds`, `environment`.
+        record (`Mapping`): `training.json`: `request`, `num_pairs`, `metrics`, `runtime_seconds`, `environment`, and
+            `started_from`, such a record of the generator that the training began with.
         objective (`str`, *optional*): What the checkpoint's scheduler says was learnt, where it decides instead of the
             request: of adapters the request says nothing.
 
     Returns:
-        `dict`: `training_facts` and `arguments`, as pairs of a name and a value, and `command`; all empty without a
-        record.
+        `dict`: `training_facts` and `arguments`, as pairs of a name and a value, and `command`, with that of the
+        generator it began with before it; all empty without a record.
     """
     request = dict(record.get("request") or {})
     if not request:
@@ -74,26 +75,35 @@ def generator_training(record: Mapping[str, Any], *, objective: str | None = Non
     return {
         "training_facts": [(name, value) for name, value in facts.items() if value not in (None, "")],
         "arguments": sorted((name, value) for name, value in settings.items() if value != ""),
-        "command": training_command({**request, "max_steps": steps}),
+        "command": "\n".join(_commands(record)),
     }
 
 
-def training_command(request: Mapping[str, Any]) -> str:
+def _commands(record: Mapping[str, Any], output: str | None = None) -> list[str]:
+    """The command of a record, after those of the generators that it began with."""
+    request, started_from = record["request"], record.get("started_from") or {}
+    steps = (record.get("metrics") or {}).get("steps") or request.get("max_steps")
+    before = _commands(started_from, folder_name(request["model_name_or_path"])) if started_from.get("request") else []
+    return [*before, training_command({**request, "max_steps": steps}, output=output)]
+
+
+def training_command(request: Mapping[str, Any], *, output: str | None = None) -> str:
     """
     The command that trains so: every setting that is not the default as a flag.
 
     Args:
         request (`Mapping`): Settings of a record. Folders are named without their path.
+        output (`str`, *optional*): Folder that it writes to; named by what it makes if not given.
 
     Returns:
         `str`: For a shell; ends with the folder that it writes to.
     """
     if "num_windows" in request:
-        kind, script, output = FlowDistillationArguments, "distil_text_to_cxr.py", "generator"
+        kind, script, made = FlowDistillationArguments, "distil_text_to_cxr.py", "generator"
     elif request.get("model_name_or_path"):
-        kind, script, output = TextToCxrLoraArguments, "train_text_to_cxr_lora.py", "adapter"
+        kind, script, made = TextToCxrLoraArguments, "train_text_to_cxr_lora.py", "adapter"
     else:
-        kind, script, output = TextToCxrArguments, "train_text_to_cxr.py", "generator"
+        kind, script, made = TextToCxrArguments, "train_text_to_cxr.py", "generator"
     defaults = {item.name: _default(item) for item in fields(kind)}
     lines = [f"accelerate launch training_scripts/{script}"]
     for name, value in request.items():
@@ -105,7 +115,7 @@ def training_command(request: Mapping[str, Any]) -> str:
             continue
         values = [_named(name, item) for item in (value if isinstance(value, list) else [value])]
         lines.append(f"--{flag} {' '.join(shlex.quote(item) for item in values)}")
-    return " \\\n    ".join([*lines, f"--output-dir {output}"])
+    return " \\\n    ".join([*lines, f"--output-dir {output or made}"])
 
 
 def _shown(name: str, value: Any) -> str:

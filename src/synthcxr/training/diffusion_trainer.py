@@ -25,7 +25,7 @@ from .diffusion_draws import DiffusionDraws, RankSampler, seeded_noise
 from .diffusion_objectives import denoising_loss
 from .finding_focus import FindingFocus
 from .optimizers import build_optimizer
-from .prompt_cache import PromptCache
+from .prompt_cache import MAX_BYTES, PromptCache
 from .text_to_cxr_arguments import DiffusionTrainingArguments
 
 
@@ -164,8 +164,10 @@ class DiffusionTrainer:
             args.lr_scheduler_type, optimizer, num_warmup_steps=args.warmup_steps, num_training_steps=args.max_steps
         )
         self.bare = denoiser
-        frozen = not is_trained(denoiser.text_encoder)
-        self.prompts = PromptCache(collator.tokenizer, denoiser.text_encoder) if frozen else None
+        self.prompts = None
+        if not is_trained(denoiser.text_encoder):
+            room = 0 if args.captions == "mixed" else MAX_BYTES  # sentences drawn at random do not come again
+            self.prompts = PromptCache(collator.tokenizer, denoiser.text_encoder, max_bytes=room)
         self.denoiser, self.optimizer = self.accelerator.prepare(denoiser, optimizer)
         self.ema = None
         self.clock = _Clock()

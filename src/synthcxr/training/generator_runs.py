@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +60,8 @@ def run_generator_training(
 
     Returns:
         `dict`: The record: `request`, `num_pairs`, `num_parameters` (those that are trained), `metrics`,
-        `num_processes`, `runtime_seconds`, `environment`, `finished`.
+        `num_processes`, `runtime_seconds`, `environment`, `finished`, and `started_from`, the record of the generator
+        that a training began with, where its folder has one.
 
     Raises:
         ValueError: If the folder holds a run of other settings, or the data are not pairs.
@@ -73,7 +74,7 @@ def run_generator_training(
     train, validation = load_rows(args, "train"), load_rows(args, "validation")
     trainer, export = build(train, validation)
     output_dir.mkdir(parents=True, exist_ok=True)
-    record = {"request": request, "num_pairs": len(train), "finished": False}
+    record = {"request": request, "num_pairs": len(train), "finished": False, **_started_from(request)}
     if previous is None:
         write_json(output_dir / RECORD_NAME, record)
     metrics = trainer.train()
@@ -89,6 +90,11 @@ def run_generator_training(
         }
         write_json(output_dir / RECORD_NAME, record)
     return record
+
+
+def _started_from(request: Mapping[str, Any]) -> dict[str, Any]:
+    path = Path(request.get("model_name_or_path") or "") / RECORD_NAME
+    return {"started_from": json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
 
 
 def build_training(

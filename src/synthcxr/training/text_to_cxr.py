@@ -50,6 +50,8 @@ def train_text_to_cxr(args: TextToCxrArguments) -> dict[str, Any]:
             metrics = teach_reading(pipeline, train, validation, args)
             if PartialState(cpu=args.use_cpu).is_main_process:
                 write_log(output_dir, metrics)
+        if args.freeze_text_encoder:
+            pipeline.text_encoder.requires_grad_(requires_grad=False)
         objective = objective_of(
             pipeline.scheduler, time_mean=args.time_mean, time_std=args.time_std, min_snr_gamma=args.min_snr_gamma
         )
@@ -93,7 +95,6 @@ def build_pipeline(args: TextToCxrArguments, train: Dataset) -> CxrSynthesisPipe
         unet.enable_gradient_checkpointing()
     if args.use_cpu or not torch.cuda.is_available():
         unet.set_attn_processor(AttnProcessor())  # a CPU's fused attention is slow backwards
-    text_encoder.requires_grad_(not args.freeze_text_encoder)
     if getattr(text_encoder, "pooler", None) is not None:
         text_encoder.pooler.requires_grad_(requires_grad=False)  # the UNet reads tokens
     return CxrSynthesisPipeline(

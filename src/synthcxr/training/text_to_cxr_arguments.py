@@ -121,7 +121,9 @@ class TextToCxrArguments(DenoisingArguments):
     text_model: str | None = field(
         default=None, metadata={"help": "Pre-trained text encoder (CLIP or BERT family); fresh without one."}
     )
-    freeze_text_encoder: bool = field(default=False, metadata={"help": "Leave the text encoder as it is."})
+    freeze_text_encoder: bool = field(
+        default=False, metadata={"help": "Leave the text encoder as it is; if it is fresh, as --reading-steps did."}
+    )
     text_hidden_size: int = field(default=256, metadata={"help": "Width of a fresh text encoder."})
     text_num_layers: int = field(default=4, metadata={"help": "Layers of a fresh text encoder."})
     reading_steps: int = field(
@@ -137,8 +139,9 @@ class TextToCxrArguments(DenoisingArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.freeze_text_encoder and not self.text_model:
-            raise ValueError("--freeze-text-encoder: a fresh text encoder has nothing to keep; give --text-model.")
+        if self.freeze_text_encoder and not (self.text_model or self.reading_steps):
+            missing = "give --text-model or --reading-steps"
+            raise ValueError(f"--freeze-text-encoder: a fresh text encoder has nothing to keep; {missing}.")
         if self.reading_steps and self.text_model:
             raise ValueError("--reading-steps is for a fresh text encoder; drop it or --text-model.")
         if self.autoencoder is None and self.image_size % self.pixel_fold:
