@@ -152,3 +152,10 @@ def test_training_lowers_the_held_out_loss(pairs, tmp_path):
 def test_a_loss_that_is_no_number_ends_the_run_with_a_line(pairs, tmp_path):
     with pytest.raises(ValueError, match="the loss is nan at step .*lower --learning-rate"):
         make_trainer(pairs, tmp_path, max_steps=5, learning_rate=1e30).train()
+
+
+def test_a_rate_that_decays_at_the_end_stays_at_its_peak_before(pairs, tmp_path):
+    settings = {"lr_scheduler_type": "warmup_stable_decay", "warmup_steps": 2, "decay_steps": 4, "max_steps": 8}
+    make_trainer(pairs, tmp_path, **settings, learning_rate=1e-3, logging_steps=1, checkpointing_steps=8).train()
+    # Logged after a step is the rate of the next one.
+    assert logged(tmp_path, "learning_rate") == pytest.approx([5e-4, 1e-3, 1e-3, 1e-3, 7.5e-4, 5e-4, 2.5e-4, 0.0])

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
+from transformers import get_scheduler
 
 from ..pipelines.text_conditioning import encode_tokens, tokenize_prompts, unet_conditions
 from .diffusion_draws import DiffusionDraws, RankSampler, seeded_noise
@@ -160,8 +160,13 @@ class DiffusionTrainer:
         )
         self.parameters = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
         optimizer = build_optimizer(denoiser, args)
+        decay = {"num_decay_steps": args.decay_steps, "decay_type": "linear"}
         self.schedule = get_scheduler(
-            args.lr_scheduler_type, optimizer, num_warmup_steps=args.warmup_steps, num_training_steps=args.max_steps
+            args.lr_scheduler_type,
+            optimizer,
+            num_warmup_steps=args.warmup_steps,
+            num_training_steps=args.max_steps,
+            scheduler_specific_kwargs=decay if args.lr_scheduler_type == "warmup_stable_decay" else None,
         )
         self.bare = denoiser
         self.prompts = None

@@ -44,10 +44,13 @@ class DiffusionTrainingArguments:
         default=None, metadata={"help": "Peak of Muon, which then takes over matrices and kernels from AdamW."}
     )
     weight_decay: float = field(default=0.01, metadata={"help": "Decoupled weight decay."})
-    lr_scheduler_type: Literal["constant_with_warmup", "cosine", "linear"] = field(
+    lr_scheduler_type: Literal["constant_with_warmup", "warmup_stable_decay", "cosine", "linear"] = field(
         default="constant_with_warmup", metadata={"help": "Shape of the learning rate."}
     )
     warmup_steps: int = field(default=500, metadata={"help": "Steps of warm-up."})
+    decay_steps: int = field(
+        default=0, metadata={"help": "Of warmup_stable_decay: last steps, over which the rate falls to zero."}
+    )
     max_grad_norm: float = field(default=1.0, metadata={"help": "Gradients are clipped to this norm."})
     mixed_precision: Literal["no", "fp16", "bf16"] = field(default="no", metadata={"help": "Arithmetic of a pass."})
     seed: int = field(default=0, metadata={"help": "Of weights, order, captions, noise and times."})
