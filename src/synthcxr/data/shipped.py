@@ -7,7 +7,7 @@ from pathlib import Path
 
 _WEIGHTS = Path(__file__).parents[1] / "weights"
 
-GENERATOR = "synthcxr-generator-64"  # not there yet: it is in training
+GENERATOR = "synthcxr-generator-64"
 CLASSIFIER = "synthcxr-classifier-64"
 
 

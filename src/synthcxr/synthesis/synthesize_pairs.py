@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..data.dataset_folder import fill_dataset, read_manifest
+from ..data.shipped import GENERATOR
 from .generators import find_generator
 from .report_rows import read_reports
 from .requests import plan_requests
@@ -28,7 +29,7 @@ def synthesize_pairs(
     reports: str | Path,
     output_dir: str | Path,
     *,
-    generator: str | Path,
+    generator: str | Path = GENERATOR,
     split: str | None = None,
     num_pairs: int | None = None,
     num_inference_steps: int | None = None,
@@ -55,7 +56,8 @@ def synthesize_pairs(
         reports (`str` or `Path`): Dataset, or JSONL, CSV or Parquet file, of reports or study specs; see
             [`read_reports`].
         output_dir (`str` or `Path`): The dataset's folder; workers on other machines must see it too.
-        generator (`str` or `Path`): A folder, an id on the Hub or a shipped name: ours, or any Stable Diffusion.
+        generator (`str` or `Path`, *optional*, defaults to `"synthcxr-generator-64"`): A folder, an id on the Hub or a
+            shipped name: ours, or any Stable Diffusion.
         split (`str`, *optional*): Only this split of a dataset; all of them when absent.
         num_pairs (`int`, *optional*): Pairs in all: fewer than reports takes the first, more draws several images of
             each. As many as reports when absent.

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from ...data.shipped import GENERATOR
 from .options import ConfigOption, OutputOption, SeedOption
 
 
@@ -45,7 +46,7 @@ def synthesize(
         typer.Option(help="Dataset (folder or Hub id), or .jsonl, .csv or .parquet file, of reports or study specs."),
     ],
     output_dir: OutputOption,
-    generator: Annotated[str, typer.Option(help="Folder, Hub id or shipped name of a generator.")],
+    generator: Annotated[str, typer.Option(help="Folder, Hub id or shipped name of a generator.")] = GENERATOR,
     split: Annotated[str | None, typer.Option(help="Only this split of the dataset.")] = None,
     num_pairs: Annotated[
         int | None, typer.Option(min=1, help="Pairs in all; one per report by default, more draws several of each.")
