@@ -114,6 +114,9 @@ def test_a_distilled_generator_draws_in_its_steps_and_goes_on_after_a_stop(pairs
         args = FlowDistillationArguments(output_dir=str(tmp_path / name), max_steps=max_steps, **settings)
         return distil_text_to_cxr(args)
 
+    (tmp_path / "teacher" / "training.json").write_text("{")
+    with pytest.raises(ValueError, match=r"teacher/training.json is damaged"):
+        run("damaged", 1)
     (tmp_path / "teacher" / "training.json").write_text('{"request": {"seed": 3}}')
     whole, _, parts = run("whole", 4), run("parts", 2), run("parts", 4)
     assert parts["started_from"] == {"request": {"seed": 3}}

@@ -143,8 +143,11 @@ def test_what_weighs_in_training_does_not_weigh_in_validation(pairs_folder, tmp_
 
 def test_a_fresh_text_encoder_reads_before_it_draws_and_only_once(pairs_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("synthcxr.training.report_reading.MIN_POSITIVES", 2)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "training.json").write_text("{}")  # somebody else's, where the command is typed
     flags = ("--reading-steps", "2", "--text-learning-rate", "1e-4")
-    train_text_to_cxr(arguments(pairs_folder, tmp_path / "run", *flags, "--max-steps", "2"))
+    record = train_text_to_cxr(arguments(pairs_folder, tmp_path / "run", *flags, "--max-steps", "2"))
+    assert "started_from" not in record
     train_text_to_cxr(arguments(pairs_folder, tmp_path / "run", *flags, "--max-steps", "3"))
     entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [entry["reading_steps"] for entry in entries if "reading_loss" in entry] == [2]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from accelerate import PartialState
 from datasets import Dataset
 
+from ..data.shipped import shipped_checkpoint
 from ..data.whole_files import write_json
 from ..pipelines import CxrSynthesisPipeline
 from .adaptation import load_rows
@@ -93,8 +94,14 @@ def run_generator_training(
 
 
 def _started_from(request: Mapping[str, Any]) -> dict[str, Any]:
-    path = Path(request.get("model_name_or_path") or "") / RECORD_NAME
-    return {"started_from": json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
+    name = request.get("model_name_or_path")
+    path = Path(shipped_checkpoint(name)) / RECORD_NAME if name else None
+    if path is None or not path.is_file():
+        return {}
+    try:
+        return {"started_from": json.loads(path.read_text(encoding="utf-8"))}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}.") from error
 
 
 def build_training(
