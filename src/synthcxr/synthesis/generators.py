@@ -89,8 +89,11 @@ def load_generator(folder: str, source: str, *, dtype: str, device: str, compile
     import torch
     from diffusers import DPMSolverMultistepScheduler
 
+    from ..data.bfloat16 import warn_of_emulated_bfloat16
     from ..pipelines.pipeline_cxr_synthesis import CxrSynthesisPipeline
 
+    if dtype == "bfloat16":
+        warn_of_emulated_bfloat16(torch.device(device))
     try:
         pipeline = CxrSynthesisPipeline.from_pretrained(folder, dtype=getattr(torch, dtype))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:

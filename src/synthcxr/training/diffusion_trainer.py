@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import get_scheduler
 
+from ..data.bfloat16 import warn_of_emulated_bfloat16
 from ..pipelines.text_conditioning import encode_tokens, tokenize_prompts, unet_conditions
 from .diffusion_draws import DiffusionDraws, RankSampler, seeded_noise
 from .diffusion_objectives import denoising_loss
@@ -158,6 +159,8 @@ class DiffusionTrainer:
             gradient_accumulation_steps=args.gradient_accumulation_steps,
             cpu=args.use_cpu,
         )
+        if args.mixed_precision == "bf16":
+            warn_of_emulated_bfloat16(self.accelerator.device)
         self.parameters = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
         optimizer = build_optimizer(denoiser, args)
         decay = {"num_decay_steps": args.decay_steps, "decay_type": "linear"}

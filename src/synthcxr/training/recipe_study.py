@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from datasets import Dataset
 from rich.console import Console
 from rich.table import Table
 
+from ..data.bfloat16 import computes_in_bfloat16
 from ..data.build_pairs import build_pairs
 from ..data.pairs import load_pairs
 from ..data.whole_files import write_json
@@ -204,14 +206,15 @@ def _run(
         max_train_samples=num_pairs,
         **arm.settings(),
     )
+    device = torch.device("cuda" if torch.cuda.is_available() and not args.use_cpu else "cpu")
     training_args = PretrainingArguments(
         output_dir=str(output_dir),
         max_steps=max(1, args.num_passes[args.percentages.index(arm.percentage)] // batch_size),
         per_device_train_batch_size=batch_size,
         learning_rate=2e-3,
         muon_learning_rate=0.06,
-        bf16=True,
-        use_cpu=args.use_cpu,
+        bf16=computes_in_bfloat16(device),
+        use_cpu=device.type == "cpu",
         seed=seed,
         save_strategy="no",
         report_to="none",

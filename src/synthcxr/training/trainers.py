@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ..data.bfloat16 import warn_of_emulated_bfloat16
 from ..data.collators import DrawnDataset, EpochSampler
 from ..data.mixing import MixedSampler, StreamedPairs
 from .arguments import PretrainingArguments
@@ -50,6 +51,8 @@ class PretrainingTrainer(Trainer):
             # Every process reads the stream and keeps its own batches; what is not a tensor cannot be sent to it.
             kwargs["args"].accelerator_config.dispatch_batches = False
         super().__init__(*args, **kwargs)
+        if self.args.bf16:
+            warn_of_emulated_bfloat16(self.args.device)
         self._eval_collator = eval_collator
         self._evaluate_model = evaluate_model
         # Without labels, Trainer reports an evaluation loss only when told that the model gives one.
