@@ -7,6 +7,8 @@ from distributed_steps import make_pairs, make_step_model
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
+from synthcxr.data.finding_statements import NUM_STATEMENTS
+from synthcxr.ontology import FINDING_IDS
 from synthcxr.training.gradient_cache import average_gradients, cached_backward
 from synthcxr.training.low_data_recipe import LowDataRecipe
 from synthcxr.training.low_data_settings import LowDataSettings
@@ -16,7 +18,13 @@ from synthcxr.training.tokenizer import train_tokenizer
 BATCH_SIZE = 4
 # Not SimSiam, whose batch normalisation sees what a process sees, and no hidden words, which each process draws.
 SETTINGS = LowDataSettings(
-    local_loss_weight=0.5, num_image_views=2, num_text_views=2, neighbour_weight=0.9, neighbour_queue_size=6
+    local_loss_weight=0.5,
+    num_image_views=2,
+    num_text_views=2,
+    neighbour_weight=0.9,
+    neighbour_queue_size=6,
+    agreement_weight=0.6,
+    outline_weight=0.8,
 )
 
 
@@ -26,7 +34,13 @@ def make_views():
     names = ("pixel_values", "input_ids", "attention_mask")
     views = {name: pairs[name].unflatten(0, (BATCH_SIZE, 2)) for name in names}
     sentences = pairs["sentence_input_ids"][:BATCH_SIZE]
-    return views | {"sentence_input_ids": sentences, "report_key": torch.tensor([3, -1, 3, 8])}
+    views |= {"sentence_input_ids": sentences, "report_key": torch.tensor([3, -1, 3, 8])}
+    generator = torch.Generator().manual_seed(2)
+    views["report_statements"] = torch.rand(BATCH_SIZE, NUM_STATEMENTS, generator=generator) < 0.3
+    said = torch.rand(BATCH_SIZE, sentences.shape[1], NUM_STATEMENTS, generator=generator)
+    views["sentence_statements"] = said < 0.005
+    maps = torch.rand(BATCH_SIZE, len(FINDING_IDS), 16, 16, generator=generator, dtype=torch.float64)
+    return views | {"finding_maps": maps, "has_maps": torch.tensor([True, False, True, True])}
 
 
 def steps(rank, world_size, *, cached):

@@ -14,6 +14,7 @@ from synthcxr.data import DrawnDataset, EpochSampler, PairCollator, RadiographAu
 from synthcxr.data.collators import TokenCache, report_sentences, row_seed
 from synthcxr.data.text_augmentation import ReportAugmentation
 from synthcxr.models import CxrImageProcessor, CxrProcessor
+from synthcxr.ontology import FINDING_IDS
 from synthcxr.reports import split_sentences
 
 
@@ -375,3 +376,22 @@ def test_texts_that_say_the_same_share_their_key_whatever_else_their_reports_say
 def test_views_that_cannot_be_are_refused(processor, options, message):
     with pytest.raises(ValueError, match=message):
         PairCollator(processor, **options)
+
+
+def test_what_texts_say_comes_along_and_the_last_sentence_denies_what_the_report_does_not_name(pairs, processor):
+    texts = ("Left pleural effusion. Possible pneumonia.", "The heart is enlarged. No edema.")
+    rows = [row | {"report": text} for row, text in zip(rows_of(pairs, 2), texts, strict=True)]
+    for draw in range(20):
+        batch = PairCollator(processor, num_sentences=3, statements=True)([row | {"draw": draw} for row in rows])
+        affirmed = [names(said[: len(FINDING_IDS)]) for said in batch["report_statements"]]
+        assert affirmed == [{"pleural_effusion"}, {"cardiomegaly", "enlarged_cardiomediastinum"}]
+        said = batch["sentence_statements"].unflatten(-1, (4, -1))  # (batch_size, num_sentences, 4, num_findings)
+        assert said.shape[:2] == (2, 3)
+        assert not said[:, -1, :3].any()
+        for denied, known in zip(said[:, -1, 3], affirmed, strict=True):
+            assert names(denied)
+            assert not names(denied) & {*known, "pneumonia"}
+
+
+def names(said):
+    return {FINDING_IDS[index] for index in said.nonzero().flatten()}

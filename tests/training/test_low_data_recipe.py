@@ -10,12 +10,15 @@ from safetensors.torch import load_file
 from tiny_models import make_batch, make_model
 from transformers import AutoModel
 
+from synthcxr.data.finding_statements import NUM_STATEMENTS
 from synthcxr.models import ConvirtModel, info_nce_loss
+from synthcxr.ontology import FINDING_IDS
 from synthcxr.training.arguments import PretrainingArguments, PretrainingScriptArguments, parse_arguments
 from synthcxr.training.gradient_cache import cached_backward
 from synthcxr.training.low_data_recipe import LowDataRecipe
 from synthcxr.training.low_data_settings import LowDataSettings
 from synthcxr.training.pretrain import RECORD_NAME, build_model, build_trainer, load_splits, pretrain
+from synthcxr.training.sentence_agreement import agreement_loss, true_sentences
 from synthcxr.training.tokenizer import train_tokenizer
 
 
@@ -27,6 +30,8 @@ ALL_PARTS = LowDataSettings(
     num_text_views=2,
     neighbour_weight=0.9,
     neighbour_queue_size=5,
+    agreement_weight=0.6,
+    outline_weight=0.8,
 )
 FAMILIES = ("convirt", "convirt-vit", "cxr_clip", "cxr_clip-sigmoid", "gloria", "mgca")
 
@@ -57,12 +62,21 @@ def make_views(settings=ALL_PARTS, batch_size=4):
         values = batch[name][: count * batch_size].unflatten(0, (batch_size, count))
         return values if count > 1 else values.squeeze(1)
 
-    return {
+    made = {
         "pixel_values": views("pixel_values", images),
         "input_ids": views("input_ids", texts),
         "attention_mask": views("attention_mask", texts),
         "report_key": torch.arange(batch_size),
     }
+    generator = torch.Generator().manual_seed(3)
+    if settings.agreement_weight:
+        made["sentence_input_ids"] = torch.randint(5, 50, (batch_size, 2, 6), generator=generator)
+        made["report_statements"] = torch.rand(batch_size, NUM_STATEMENTS, generator=generator) < 0.3
+        made["sentence_statements"] = torch.rand(batch_size, 2, NUM_STATEMENTS, generator=generator) < 0.005
+    if settings.outline_weight:
+        made["finding_maps"] = torch.rand(batch_size, len(FINDING_IDS), 16, 16, generator=generator)
+        made["has_maps"] = torch.arange(batch_size) != 1
+    return made
 
 
 def without_buffers(model, inputs):
@@ -151,7 +165,7 @@ def test_the_parts_see_what_the_towers_gave_the_model(tokenizer):
     calls = []
     for name in ("vision_model", "text_model"):
         getattr(recipe.model, name).register_forward_hook(lambda *_, name=name: calls.append(name))
-    recipe(**batch, sentence_input_ids=torch.randint(5, 50, (4, 2, 6)))
+    recipe(**batch)
     # Images; texts, sentences, texts with hidden words.
     assert sorted(calls) == ["text_model", "text_model", "text_model", "vision_model"]
 
@@ -164,11 +178,50 @@ def test_the_loss_is_the_weighted_sum_of_the_parts(tokenizer):
     parts = recipe.compute_losses(**fields)
     expected = parts["pairs"] + 0.5 * parts["local"] + 0.7 * parts["image_self_supervision"]
     expected = expected + 0.3 * parts["masked_language"] + 0.9 * parts["neighbour"]
+    expected = expected + 0.6 * parts["agreement"] + 0.8 * parts["outlines"]
     torch.testing.assert_close(recipe.compute_loss(**fields), expected)
     torch.testing.assert_close(parts["image_self_supervision"], fields["image_self_supervision"].mean())
     torch.testing.assert_close(
         parts["masked_language"], fields["masked_language"].sum() / fields["num_masked"].sum().clamp(min=1)
     )
+
+
+def test_sentences_are_right_for_every_image_whose_report_says_the_same(tokenizer):
+    """The model's own loss sees whole texts alone; every view of the images meets the sentences."""
+    settings = LowDataSettings(agreement_weight=1.0, num_image_views=2)
+    recipe, batch = make_recipe(tokenizer, settings), make_views(settings)
+    fields = recipe(**batch)
+    losses = recipe.compute_losses(**{name: fields[name] for name in recipe.loss_inputs})
+    views, sentences = fields["image_embeds"].chunk(2), fields["text_embeds"][4:]
+    said = batch["sentence_statements"].transpose(0, 1).flatten(0, 1)
+    holds = true_sentences(said, batch["report_statements"])
+    expected = [agreement_loss(view, sentences, holds, temperature=0.1) for view in views]
+    torch.testing.assert_close(losses["agreement"], torch.stack(expected).mean())
+    texts = fields["text_embeds"][:4]
+    expected = [recipe.model.compute_loss(view, texts) for view in views]
+    torch.testing.assert_close(losses["pairs"], torch.stack(expected).mean())
+
+
+def test_images_without_masks_take_no_part_in_the_outlines(tokenizer):
+    settings = LowDataSettings(outline_weight=1.0)
+    recipe, batch = make_recipe(tokenizer, settings).eval(), make_views(settings)
+    recipe.training = True  # running statistics: images do not meet
+    fields = recipe(**batch)
+    loss = recipe.compute_losses(**{name: fields[name] for name in recipe.loss_inputs})["outlines"]
+    torch.testing.assert_close(loss, fields["outlines"][[0, 2, 3]].mean())
+    batch["has_maps"][:] = False
+    fields = recipe(**batch)
+    assert recipe.compute_losses(**{name: fields[name] for name in recipe.loss_inputs})["outlines"] == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_findings_are_outlined_in_the_last_two_stages_or_in_the_patches(tokenizer, family):
+    settings = LowDataSettings(outline_weight=1.0)
+    recipe, batch = make_recipe(tokenizer, settings, family), make_views(settings)
+    hierarchical = hasattr(recipe.config.vision_config, "hidden_sizes")
+    assert len(recipe.outlines.readers) == (2 if hierarchical else 1)
+    recipe(**batch, return_loss=True)["loss"].backward()
+    assert all(parameter.grad.any() for parameter in recipe.outlines.parameters())
 
 
 def test_neighbours_are_positives_of_the_images(tokenizer):
@@ -219,12 +272,18 @@ def test_the_queue_takes_a_batch_once_and_only_in_training(tokenizer):
 def test_cached_gradients_are_those_of_the_whole_batch(tokenizer):
     """All parts but hidden words, whose draws depend on the batch, and SimSiam, which normalises by it."""
     settings = LowDataSettings(
-        local_loss_weight=0.5, num_image_views=2, num_text_views=2, neighbour_weight=0.9, neighbour_queue_size=6
+        local_loss_weight=0.5,
+        num_image_views=2,
+        num_text_views=2,
+        neighbour_weight=0.9,
+        neighbour_queue_size=6,
+        agreement_weight=0.6,
+        outline_weight=0.8,
     )
     gradients = []
     for size in (None, 1, 3):
         recipe, batch = make_recipe(tokenizer, settings, "convirt-vit").double(), make_views(settings)
-        batch["pixel_values"] = batch["pixel_values"].double()
+        batch |= {name: batch[name].double() for name in ("pixel_values", "finding_maps")}
         torch.manual_seed(0)
         recipe.neighbours.push(torch.randn(6, 12), torch.arange(6))
         if size is None:
@@ -254,6 +313,8 @@ def test_cached_steps_with_all_parts_reach_every_weight(tokenizer):
         ("masked_language", LowDataSettings(masked_language_weight=1.0)),
         ("pairs", LowDataSettings(num_image_views=2, num_text_views=2)),
         ("neighbour", LowDataSettings(neighbour_weight=1.0, neighbour_queue_size=8)),
+        ("agreement", LowDataSettings(agreement_weight=1.0)),
+        ("outlines", LowDataSettings(outline_weight=1.0)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -279,7 +340,7 @@ def test_a_checkpoint_holds_heads_and_queue_and_nothing_twice(tokenizer):
     recipe = make_recipe(tokenizer)
     state = recipe.state_dict()
     assert {name.split(".")[0] for name in state} == {
-        *("model", "local_alignment", "sim_siam", "masked_language", "neighbours")
+        *("model", "local_alignment", "sim_siam", "masked_language", "neighbours", "outlines")
     }
     pointers = [value.data_ptr() for value in state.values() if value.numel()]
     assert len(set(pointers)) == len(pointers)
@@ -301,6 +362,14 @@ def test_a_wrong_number_of_views_is_named(tokenizer):
 def test_neighbours_need_keys(tokenizer):
     with pytest.raises(ValueError, match="report_key of every pair"):
         make_recipe(tokenizer)(**make_views() | {"report_key": None})
+
+
+def test_sentences_and_maps_are_asked_for(tokenizer):
+    batch = make_views()
+    with pytest.raises(ValueError, match="--agreement-weight needs sentences"):
+        make_recipe(tokenizer)(**batch | {"sentence_statements": None})
+    with pytest.raises(ValueError, match="--outline-weight needs finding_maps"):
+        make_recipe(tokenizer)(**batch | {"finding_maps": None})
 
 
 @pytest.fixture(scope="module")
@@ -332,6 +401,7 @@ FLAGS = (
     *("--local-loss-weight", "0.5", "--image-self-supervision-weight", "0.5", "--masked-language-weight", "0.5"),
     *("--num-image-views", "2", "--num-text-views", "2", "--text-augmentation", "--num-sentences", "2"),
     *("--neighbour-weight", "0.5", "--neighbour-queue-size", "20", "--text-learning-rate", "5e-4"),
+    *("--agreement-weight", "0.5", "--outline-weight", "0.5"),
 )
 
 

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 
 from ..data import build_pairs, load_pairs, prepare_source
+from ..data.bfloat16 import computes_in_bfloat16
 from ..evaluation.figures import plot_examples, plot_roc
 from ..evaluation.results import Result
 from ..evaluation.run import evaluate
@@ -43,11 +44,11 @@ class DemoSettings:
         seed (`int`): Of everything.
     """
 
-    num_studies: int = 8000
+    num_studies: int = 10_000
     num_shifted: int = 500
     image_size: int = 64
-    num_train_epochs: float = 10
-    batch_size: int = 128
+    num_train_epochs: float = 9
+    batch_size: int = 64
     num_bootstrap: int = 1000
     seed: int = 0
 
@@ -114,19 +115,22 @@ def _training_arguments(
         histogram_equalisation="global",
         text_column="findings",
         num_sentences=6,
+        agreement_weight=6.0,
+        outline_weight=7.0,
         augmentation_strength=0.4,
         attn_implementation="eager",
     )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     training_args = PretrainingArguments(
         output_dir=str(output_dir / "model"),
         num_train_epochs=settings.num_train_epochs,
         per_device_train_batch_size=settings.batch_size,
         learning_rate=2e-3,
-        muon_learning_rate=0.06,
+        muon_learning_rate=0.04,
         eval_strategy="epoch",
         save_strategy="epoch",
-        bf16=True,
-        use_cpu=not torch.cuda.is_available(),
+        bf16=computes_in_bfloat16(device),
+        use_cpu=device.type == "cpu",
         seed=settings.seed,
     )
     return script_args, training_args

@@ -12,7 +12,9 @@ import torch
 from datasets import Dataset, Image, List
 from torch.utils.data import Sampler
 
-from ..reports import split_sections, split_sentences
+from ..reports import deny_unstated, split_sections, split_sentences
+from .finding_masks import FindingMaps
+from .finding_statements import statement_vector
 from .image_views import ImageViews, by_row
 from .transforms import RadiographAugmentation
 
@@ -49,6 +51,13 @@ class PairCollator:
             wording, such as `ReportAugmentation`; the drawn sentences stay as they are.
         report_keys (`bool`, *optional*, defaults to `False`): Add `report_key` of shape `(batch_size,)`: the
             [`report_key`] of the text column, before any selection or augmentation.
+        statements (`bool`, *optional*, defaults to `False`): Add what reports and drawn sentences say of findings, as
+            [`~synthcxr.data.finding_statements.statement_vector`]: `report_statements` of shape `(batch_size,
+            num_statements)` and `sentence_statements` of shape `(batch_size, num_sentences, num_statements)`. The
+            last of several sentences is then one that denies what the report does not name:
+            [`~synthcxr.reports.deny_unstated`].
+        finding_maps (`bool`, *optional*, defaults to `False`): Add where the findings of simulated rows are, moved as
+            the first view of the image is: see [`~synthcxr.data.finding_masks.FindingMaps`].
         seed (`int`, *optional*, defaults to 0): Names the streams.
         max_length (`int`, *optional*): Longest text in tokens; the tokenizer's own limit when absent.
         cache_images (`bool`, *optional*, defaults to `False`): Keep the processed images in memory, so that later
@@ -72,6 +81,8 @@ class PairCollator:
         augmentation: RadiographAugmentation | None = None,
         text_augmentation: Callable[[str, int], str] | None = None,
         report_keys: bool = False,
+        statements: bool = False,
+        finding_maps: bool = False,
         seed: int = 0,
         max_length: int | None = None,
         cache_images: bool = False,
@@ -95,6 +106,8 @@ class PairCollator:
         self.num_text_views = num_text_views
         self.text_augmentation = text_augmentation
         self.report_keys = report_keys
+        self.statements = statements
+        self.finding_maps = FindingMaps(augmentation) if finding_maps else None
         self.seed = seed
         self.tokens = TokenCache(processor.tokenizer, max_length=max_length)
         self.images = ImageViews(
@@ -121,18 +134,33 @@ class PairCollator:
         }
         if self.report_keys:
             batch["report_key"] = torch.tensor([report_key(self._whole_text(row)) for row in rows])
+        if self.finding_maps is not None:
+            batch |= self.finding_maps(rows, torch.tensor(seeds[0]))
+        if self.statements:
+            reports = [statement_vector(self._described(row)) for row in rows]
+            batch["report_statements"] = torch.from_numpy(np.stack(reports))
         if self.num_sentences:
             drawn = [self._drawn_sentences(row, seed) for row, seed in zip(rows, seeds[0], strict=True)]
             tokens = self.tokens([sentence for sentences in drawn for sentence in sentences])
             for name, values in tokens.items():
                 batch[f"sentence_{name}"] = values.view(len(rows), self.num_sentences, -1)
+            if self.statements:
+                said = [[statement_vector(sentence) for sentence in sentences] for sentences in drawn]
+                batch["sentence_statements"] = torch.from_numpy(np.array(said))
         return batch
 
     def _drawn_sentences(self, row: Mapping[str, Any], seed: int) -> list[str]:
-        whole = row["report"] or ""
-        sentences = report_sentences(whole if whole.strip() else row[self.text_column])
+        sentences = report_sentences(self._described(row))
         order = np.random.default_rng((seed, 1)).permutation(len(sentences))
-        return [sentences[order[index % len(order)]] for index in range(self.num_sentences)]
+        drawn = [sentences[order[index % len(order)]] for index in range(self.num_sentences)]
+        if self.statements and self.num_sentences > 1:
+            drawn[-1] = deny_unstated(self._described(row), seed)
+        return drawn
+
+    def _described(self, row: Mapping[str, Any]) -> str:
+        """The whole report, whatever part of it the text is."""
+        whole = row["report"] or ""
+        return whole if whole.strip() else row[self.text_column]
 
     def _whole_text(self, row: Mapping[str, Any]) -> str:
         text = row[self.text_column] or ""
@@ -203,14 +231,15 @@ class DrawnDataset(torch.utils.data.Dataset):
 
     Args:
         dataset (`datasets.Dataset`): Pairs.
-        with_masks (`bool`, *optional*, defaults to `False`): Read the findings' masks, too, still encoded: `objects`.
+        with_masks (`bool`, *optional*, defaults to `False`): Read the findings' masks, too, still encoded: `objects`;
+            and `origin`.
 
     Raises:
         ValueError: If a column that training needs is missing.
     """
 
     def __init__(self, dataset: Dataset, *, with_masks: bool = False) -> None:
-        columns = [*TRAINING_COLUMNS, *(["objects"] if with_masks else [])]
+        columns = [*TRAINING_COLUMNS, *(["objects", "origin"] if with_masks else [])]
         missing = [name for name in columns if name not in dataset.column_names]
         if missing:
             raise ValueError(f"The training pairs have no column {missing[0]!r}; expected {', '.join(columns)}.")

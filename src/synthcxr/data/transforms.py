@@ -90,10 +90,25 @@ class RadiographAugmentation:
         parts = zip(images.split(size), seeds.split(size), strict=True)
         return torch.cat([self._augment(part, part_seeds.tolist()) for part, part_seeds in parts])
 
+    def move(self, masks: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+        """
+        Move masks as the images of these seeds are moved; their values stay.
+
+        Args:
+            masks (`torch.Tensor` of shape `(batch_size, channels, height, width)`): Of the images' proportions.
+            seeds (`torch.Tensor` of shape `(batch_size,)` and dtype int64): Those of the images.
+
+        Returns:
+            `torch.Tensor` of the same shape; 0 beyond the border.
+        """
+        if self.strength == 0 or len(masks) == 0:
+            return masks
+        seeds, places = seeds.unique(return_inverse=True)  # an image has several masks
+        return self._move(masks, _draw(_streams(seeds.tolist()), masks)[places, 0:5])
+
     def _augment(self, images: torch.Tensor, seeds: list[int]) -> torch.Tensor:
-        streams = [np.random.SFC64(seed & _MASK_64) for seed in seeds]
-        draws = np.stack([np.random.Generator(stream).random(_NUM_DRAWS, dtype=np.float32) for stream in streams])
-        draws = torch.from_numpy(draws).to(images)  # (batch_size, _NUM_DRAWS), uniform on [0, 1)
+        streams = _streams(seeds)
+        draws = _draw(streams, images)
         images = self._move(images, draws[:, 0:5])
         images = self._change_tone(images, draws[:, 5:8])
         images = self._change_sharpness(images, draws[:, 8])
@@ -138,6 +153,16 @@ class RadiographAugmentation:
             if deviation > 0:
                 image += deviation * torch.from_numpy(_bell_noise(stream, image.shape[-2:])).to(image)
         return images
+
+
+def _streams(seeds: list[int]) -> list[np.random.SFC64]:
+    return [np.random.SFC64(seed & _MASK_64) for seed in seeds]
+
+
+def _draw(streams: list[np.random.SFC64], like: torch.Tensor) -> torch.Tensor:
+    """`(batch_size, _NUM_DRAWS)`, uniform on [0, 1)."""
+    draws = [np.random.Generator(stream).random(_NUM_DRAWS, dtype=np.float32) for stream in streams]
+    return torch.from_numpy(np.stack(draws)).to(like)
 
 
 def _pixel_centres(size: int, images: torch.Tensor) -> torch.Tensor:

@@ -109,6 +109,18 @@ class PretrainingScriptArguments:
         default=LowDataSettings.neighbour_queue_size,
         metadata={"help": "Texts of earlier batches among which neighbours are searched."},
     )
+    agreement_weight: float = field(
+        default=LowDataSettings.agreement_weight,
+        metadata={
+            "help": "Weight of the loss with sentences (--num-sentences) in which a sentence is right for every image "
+            "whose report says the same, and the last of several denies what the report does not name; 0 pairs each "
+            "with its own image alone."
+        },
+    )
+    outline_weight: float = field(
+        default=LowDataSettings.outline_weight,
+        metadata={"help": "Weight of telling where each finding is, by the masks of simulated pairs; 0 is off."},
+    )
     vocab_size: int = field(
         default=2048, metadata={"help": "Word pieces of a tokenizer trained on the reports, for a fresh text tower."}
     )
@@ -156,6 +168,8 @@ class PretrainingScriptArguments:
             raise ValueError("--augmentation-strength is 0; the views of an image would be equal.")
         if self.num_text_views > 1 and self.sentences == "all" and not self.text_augmentation:
             raise ValueError("--num-text-views: equal texts; add --text-augmentation or --sentences some.")
+        if self.agreement_weight > 0 and self.num_sentences == 0:
+            raise ValueError("--agreement-weight is of sentences; give --num-sentences.")
 
     def _check_datasets(self) -> None:
         names = [*self.dataset, *self.real_dataset]
@@ -172,6 +186,8 @@ class PretrainingScriptArguments:
                 "--streaming reads every pair once: --shuffle-pairs, --max-train-samples and --text-adaptation-epochs "
                 "need the pairs stored."
             )
+        if self.streaming and self.outline_weight > 0:
+            raise ValueError("--streaming reads no masks; --outline-weight needs the pairs stored.")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The low-data recipe (Windsor et al., MIDL 2023, arXiv 2303.17644): more to learn from the same pairs."""
+"""The low-data recipe (Windsor et al., MIDL 2023, arXiv 2303.17644) and more: more to learn from the same pairs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from typing import Any, Self
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models import GloriaModel, MgcaModel, set_word_pieces
 from ..models.layers_distributed import gather_batch
 from ..models.layers_towers import hidden_width, read_image_states
+from .finding_outlines import FindingOutlines
 from .local_alignment import LocalAlignment
 from .low_data_settings import LowDataSettings
 from .neighbour_queue import NeighbourQueue
 from .self_supervision import MaskedLanguage, SimSiam
+from .sentence_agreement import agreement_loss, true_sentences
+
+
+# Of images with sentences: ConVIRT's.
+_AGREEMENT_TEMPERATURE = 0.1
 
 
 class LowDataRecipe(nn.Module):
@@ -79,6 +85,7 @@ class LowDataRecipe(nn.Module):
         self.neighbours = None
         if settings.neighbour_weight:
             self.neighbours = NeighbourQueue(settings.neighbour_queue_size, config.projection_dim)
+        self.outlines = FindingOutlines(_widths(config.vision_config)) if settings.outline_weight else None
 
     @property
     def config(self) -> Any:
@@ -97,6 +104,10 @@ class LowDataRecipe(nn.Module):
             names += ["masked_language", "num_masked"]
         if self.neighbours is not None:
             names += ["report_key"]
+        if self.settings.agreement_weight:
+            names += ["report_statements", "sentence_statements"]
+        if self.outlines is not None:
+            names += ["outlines", "has_maps"]
         return tuple(names)
 
     def frozen_parameters(self, epoch: int) -> list[nn.Parameter]:
@@ -124,6 +135,10 @@ class LowDataRecipe(nn.Module):
         attention_mask: torch.Tensor | None = None,
         *,
         report_key: torch.Tensor | None = None,
+        report_statements: torch.Tensor | None = None,
+        sentence_statements: torch.Tensor | None = None,
+        finding_maps: torch.Tensor | None = None,
+        has_maps: torch.Tensor | None = None,
         return_loss: bool | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
@@ -139,6 +154,14 @@ class LowDataRecipe(nn.Module):
                 0 at padding.
             report_key (`torch.Tensor` of shape `(batch_size,)`, *optional*):
                 Of the reports, to tell neighbours from duplicates.
+            report_statements (`torch.Tensor` of shape `(batch_size, num_statements)`, *optional*):
+                What the reports say of findings.
+            sentence_statements (`torch.Tensor` of shape `(batch_size, num_sentences, num_statements)`, *optional*):
+                What the sentences say of findings.
+            finding_maps (`torch.Tensor` of shape `(batch_size, num_findings, map_size, map_size)`, *optional*):
+                What share of every place each finding covers, in the first view.
+            has_maps (`torch.Tensor` of shape `(batch_size,)`, *optional*):
+                Whether the findings of an image are known by place.
             return_loss (`bool`, *optional*):
                 Compute the loss.
             kwargs (`dict`):
@@ -160,12 +183,24 @@ class LowDataRecipe(nn.Module):
         }
         if self.neighbours is not None and report_key is None:
             raise ValueError("--neighbour-weight needs the report_key of every pair; let the collator add it.")
+        if self.settings.agreement_weight and sentence_statements is None:
+            raise ValueError("--agreement-weight needs sentences and what they say; let the collator add it.")
+        if self.outlines is not None:
+            if finding_maps is None:
+                raise ValueError("--outline-weight needs finding_maps of every pair; let the collator add them.")
+            kwargs["output_hidden_states"] = True
         with _Towers(self.model) as towers:
             output = self.model(return_loss=False, **inputs, **kwargs)
         fields = {name: output[name] for name in self.model.loss_inputs}
         fields |= self._own_fields(towers, inputs, batch_size=len(pixel_values))
         if self.neighbours is not None:
             fields["report_key"] = report_key
+        if self.settings.agreement_weight:
+            fields["report_statements"] = report_statements
+            fields["sentence_statements"] = sentence_statements.transpose(0, 1).flatten(0, 1)
+        if self.outlines is not None:
+            states = [values[: len(pixel_values)] for values in towers.feature_maps(inputs["pixel_values"])]
+            fields |= {"outlines": self.outlines(states, finding_maps), "has_maps": has_maps}
         return {"loss": self.compute_loss(**fields) if return_loss else None, **fields}
 
     def _own_fields(
@@ -199,6 +234,8 @@ class LowDataRecipe(nn.Module):
             "image_self_supervision": self.settings.image_self_supervision_weight,
             "masked_language": self.settings.masked_language_weight,
             "neighbour": self.settings.neighbour_weight,
+            "agreement": self.settings.agreement_weight,
+            "outlines": self.settings.outline_weight,
         }
         losses = self.compute_losses(**fields)
         loss = losses.pop("pairs")
@@ -218,7 +255,7 @@ class LowDataRecipe(nn.Module):
 
         Returns:
             `dict[str, torch.Tensor]`: `pairs`, the model's own; and, where they are on, `local`,
-            `image_self_supervision`, `masked_language` and `neighbour`.
+            `image_self_supervision`, `masked_language`, `neighbour`, `agreement` and `outlines`.
         """
         model = self.model
         losses = {
@@ -240,6 +277,11 @@ class LowDataRecipe(nn.Module):
             losses["masked_language"] = summed / count.clamp(min=1)
         if self.neighbours is not None:
             losses["neighbour"] = self._neighbour_loss(fields)
+        if self.settings.agreement_weight:
+            losses["agreement"] = self._agreement_loss(fields)
+        if self.outlines is not None:
+            known = self._gather(fields["has_maps"].float())
+            losses["outlines"] = (self._gather(fields["outlines"]) * known).sum() / known.sum().clamp(min=1)
         return losses
 
     def _mean_over_pairs(
@@ -257,7 +299,8 @@ class LowDataRecipe(nn.Module):
         for image, text in product(range(num_images), range(num_texts)):
             pair = {name: views[name][image] for name in images}
             for name in texts:
-                pair[name] = torch.cat([views[name][text : text + 1], views[name][num_texts:]]).flatten(0, 1)
+                sentences = views[name][num_texts:] if not self.settings.agreement_weight else views[name][:0]
+                pair[name] = torch.cat([views[name][text : text + 1], sentences]).flatten(0, 1)
             losses.append(compute_loss(**pair))
         return torch.stack(losses).mean()
 
@@ -270,6 +313,21 @@ class LowDataRecipe(nn.Module):
         images = self._views("image_embeds", fields)[: self.settings.num_image_views]
         losses = [self.model.compute_global_loss(view, neighbours) for view in images]
         return torch.stack(losses).mean() * self._gather(found.float()).amax()
+
+    def _agreement_loss(self, fields: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Of every view of the images with the sentences."""
+        sentences = self._views("text_embeds", fields)[self.settings.num_text_views :]
+        gathered = [
+            gather_batch(values, num_views=len(sentences)) if self.training else values
+            for values in (sentences.flatten(0, 1), fields["sentence_statements"].float())
+        ]
+        holds = true_sentences(gathered[1], self._gather(fields["report_statements"].float()))
+        images = self._views("image_embeds", fields)[: self.settings.num_image_views]
+        losses = [
+            agreement_loss(self._gather(view), gathered[0], holds, temperature=_AGREEMENT_TEMPERATURE)
+            for view in images
+        ]
+        return torch.stack(losses).mean()
 
     def _views(self, name: str, fields: dict[str, torch.Tensor]) -> torch.Tensor:
         """`(num_views * batch_size, ...)` to `(num_views, batch_size, ...)`."""
@@ -310,9 +368,22 @@ class _Towers:
         """Pooled states and patches of `(batch_size, num_channels, height, width)`; see the function of that name."""
         return read_image_states(self._towers["image"], self._outputs["image"], pixel_values.shape[-2:])
 
+    def feature_maps(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
+        """Patches of the last two stages, the finer first; of the end of a tower that has no stages."""
+        tower, output = self._towers["image"], self._outputs["image"]
+        stages = range(-len(_widths(tower.config)), 0)
+        return [read_image_states(tower, output, pixel_values.shape[-2:], stage=stage)[1] for stage in stages]
+
     def text_states(self) -> torch.Tensor:
         """Last hidden states `(batch_size, sequence_length, hidden_size)`."""
         return self._outputs["text"].last_hidden_state
+
+
+def _widths(config: PreTrainedConfig) -> list[int]:
+    """Channels of the maps that findings are outlined in."""
+    if not hasattr(config, "hidden_sizes"):
+        return [config.hidden_size]
+    return [hidden_width(config, stage=stage) for stage in range(-min(2, len(config.hidden_sizes)), 0)]
 
 
 def _by_view(name: str, values: torch.Tensor, num_views: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Which parts of the low-data recipe are on: plain numbers, so that the command line can read them without a model."""
+"""Which parts of the low-data recipe, and of ours beside it, are on: numbers that need no model to be read."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ class LowDataSettings:
         neighbour_weight (`float`, *optional*, defaults to 0.0): Of the loss between images and the nearest text of
             another report.
         neighbour_queue_size (`int`, *optional*, defaults to 4096): Texts of earlier batches that are searched.
+        agreement_weight (`float`, *optional*, defaults to 0.0): Of the loss between images and sentences in which a
+            sentence is right for every image whose report says the same; the model's own loss then sees no sentences.
+            Not of the paper.
+        outline_weight (`float`, *optional*, defaults to 0.0): Of telling at every place of the feature maps which
+            findings are there, where masks say so. Not of the paper.
 
     Raises:
         ValueError: On a negative weight, or a number below 1.
@@ -31,6 +36,8 @@ class LowDataSettings:
     num_text_views: int = 1
     neighbour_weight: float = 0.0
     neighbour_queue_size: int = 4096
+    agreement_weight: float = 0.0
+    outline_weight: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

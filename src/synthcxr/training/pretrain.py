@@ -187,6 +187,7 @@ def build_trainer(
     train, validation, sizes = splits
     text = {"text_column": script_args.text_column, "max_length": script_args.max_text_length}
     low_data = script_args.low_data
+    with_masks = low_data.outline_weight > 0
 
     def evaluate_model(trained: nn.Module) -> dict[str, float]:
         model = trained.model if isinstance(trained, LowDataRecipe) else trained
@@ -199,7 +200,7 @@ def build_trainer(
     return PretrainingTrainer(
         model=LowDataRecipe(model, processor.tokenizer, low_data) if low_data.is_on else model,
         args=training_args,
-        train_dataset=train if isinstance(train, StreamedPairs) else DrawnDataset(train),
+        train_dataset=train if isinstance(train, StreamedPairs) else DrawnDataset(train, with_masks=with_masks),
         eval_dataset=None if validation is None else DrawnDataset(validation),
         data_collator=_training_collator(processor, script_args, seed=training_args.seed, **text),
         eval_collator=PairCollator(processor, **text),
@@ -222,6 +223,8 @@ def _training_collator(
         augmentation=RadiographAugmentation(strength=strength) if strength > 0 else None,
         text_augmentation=ReportAugmentation() if script_args.text_augmentation else None,
         report_keys=low_data.neighbour_weight > 0,
+        statements=low_data.agreement_weight > 0,
+        finding_maps=low_data.outline_weight > 0,
         seed=seed,
         cache_images=script_args.cache_images,
         **text,
