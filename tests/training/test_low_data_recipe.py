@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
-from recipe_steps import steps, steps_in_groups
+from recipe_steps import SETTINGS, steps, steps_in_groups
 from safetensors.torch import load_file
 from tiny_models import make_batch, make_model
 from transformers import AutoModel
@@ -271,18 +271,9 @@ def test_the_queue_takes_a_batch_once_and_only_in_training(tokenizer):
 
 def test_cached_gradients_are_those_of_the_whole_batch(tokenizer):
     """All parts but hidden words, whose draws depend on the batch, and SimSiam, which normalises by it."""
-    settings = LowDataSettings(
-        local_loss_weight=0.5,
-        num_image_views=2,
-        num_text_views=2,
-        neighbour_weight=0.9,
-        neighbour_queue_size=6,
-        agreement_weight=0.6,
-        outline_weight=0.8,
-    )
     gradients = []
     for size in (None, 1, 3):
-        recipe, batch = make_recipe(tokenizer, settings, "convirt-vit").double(), make_views(settings)
+        recipe, batch = make_recipe(tokenizer, SETTINGS, "convirt-vit").double(), make_views(SETTINGS)
         batch |= {name: batch[name].double() for name in ("pixel_values", "finding_maps")}
         torch.manual_seed(0)
         recipe.neighbours.push(torch.randn(6, 12), torch.arange(6))

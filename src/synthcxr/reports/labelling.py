@@ -36,8 +36,9 @@ def read_findings(text: str) -> StatedFindings:
     """
     Label a report, as the labellers do that the field's datasets were made with (CheXpert, arXiv 1901.07031).
 
-    Rules on words: a clause is read for names of findings; what denies or doubts stands in the same clause. Of a
-    report with headers only its findings and impression are read.
+    Rules on words: a clause is read for names of findings; what denies or doubts stands in the same clause. A comma
+    ends none: in "left effusion, possible pneumonia" both are doubted. Of a report with headers only its findings and
+    impression are read.
 
     Args:
         text (`str`): A report, a section or a sentence.
@@ -50,7 +51,7 @@ def read_findings(text: str) -> StatedFindings:
     ```python
     >>> from synthcxr.reports import read_findings
 
-    >>> stated = read_findings("Small left effusion, possible pneumonia. No pneumothorax.")
+    >>> stated = read_findings("Small left effusion. Possible pneumonia. No pneumothorax.")
     >>> dict(stated.present), set(stated.uncertain), set(stated.absent)
     ({'pleural_effusion': frozenset({'left'})}, {'pneumonia'}, {'pneumothorax'})
 
